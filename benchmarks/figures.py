@@ -1,0 +1,176 @@
+"""Figures: records and statistics -> matplotlib axes. The only module that imports matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from gqn_transfer.benchmarks.protocol import Group, Panel, curve_of
+from gqn_transfer.benchmarks.records import CellRecord, Floats
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+Quantity = Literal["success", "return"]
+QUANTITIES: tuple[Quantity, ...] = ("success", "return")
+
+INK = "#24292f"
+FAINT = "#8b949e"
+WIDTH, HEIGHT = 5.6, 3.9
+"""Inches; at the width of a phone 9 point text is still readable."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method looks in every figure; colour and marker both tell it apart."""
+
+    color: str
+    marker: str
+
+
+STYLES = {
+    "state": Style("#000000", "o"),
+    "pixels": Style("#D55E00", "s"),
+    "pixels-aug": Style("#E69F00", "D"),
+    "pixels-gqn-arch": Style("#8C510A", "^"),
+    "random-frozen": Style("#8A8A8A", "X"),
+    "ae-frozen": Style("#CC79A7", "v"),
+    "supervised-frozen": Style("#6A3D9A", "<"),
+    "gqn-frozen": Style("#0072B2", "o"),
+    "gqn-finetune": Style("#56B4E9", "s"),
+    "gqn-aux": Style("#009E73", "D"),
+    "gqn-tier2": Style("#1B4D5C", "^"),
+}
+"""Okabe and Ito's colour-blind-safe hues, extended: warm is pixels, cool is GQN."""
+OTHER = Style("#555555", "P")
+LINES = ("-", "--", ":", "-.")
+
+
+def curve_figure(panel: Panel, quantity: Quantity, rng: np.random.Generator) -> Figure:
+    """Sample-efficiency curves of one panel, with 95 % bands and labels at the right edge."""
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="none", facecolor="white")
+    axes = figure.add_axes((0.12, 0.145, 0.59, 0.74))
+    ends = [draw_group(axes, group, quantity, rng) for group in panel.groups]
+    if quantity == "success":
+        axes.set_ylim(-0.02, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        draw_threshold(axes, panel.threshold)
+    finish_axes(axes, panel, quantity)
+    label_ends(axes, [(group, end) for group, end in zip(panel.groups, ends, strict=True) if end])
+    return figure
+
+
+def draw_group(
+    axes: Axes, group: Group, quantity: Quantity, rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """One group's curve and band; returns its last point, None where it has none."""
+    steps, (middle, low, high) = curve_of(group, _quantity(quantity), rng)
+    if not steps.size:
+        return None
+    style = STYLES.get(group.method, OTHER)
+    line = LINES[group.variant % len(LINES)]
+    axes.fill_between(steps, low, high, color=style.color, alpha=0.13, linewidth=0)
+    axes.plot(
+        steps, middle, line, color=style.color, linewidth=1.6, marker=style.marker,
+        markersize=4.5, markeredgecolor="white", markeredgewidth=0.5,
+        markevery=(0, max(1, len(steps) // 7)),
+    )  # fmt: skip
+    shown = np.flatnonzero(np.isfinite(middle))
+    return (float(steps[shown[-1]]), float(middle[shown[-1]])) if shown.size else None
+
+
+def draw_threshold(axes: Axes, threshold: float | None) -> None:
+    """A dashed line at the threshold, named at its left end."""
+    if threshold is None:
+        return
+    axes.axhline(threshold, color=INK, linewidth=0.9, linestyle=(0, (5, 4)), zorder=1)
+    text = axes.annotate(
+        f"threshold {100 * threshold:.0f} %", (0.0, threshold), xytext=(4, 3),
+        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8, color=INK,
+    )  # fmt: skip
+    text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+
+
+def finish_axes(axes: Axes, panel: Panel, quantity: Quantity) -> None:
+    """Title, axis names, thin spines, faint horizontal grid."""
+    name = {"success": "Success at the last step", "return": "Dense return of an episode"}
+    axes.set_title(
+        f"{panel.title}, {panel.algo.upper()}", loc="left", fontsize=10.5, color=INK, pad=20
+    )
+    axes.text(
+        0, 1.025, f"{name[quantity]}, interquartile mean, 95 % band",
+        transform=axes.transAxes, fontsize=8.5, color="#57606a",
+    )  # fmt: skip
+    axes.set_xlabel("environment steps", fontsize=9, color=INK)
+    axes.set_xlim(left=0)
+    axes.margins(x=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="y", color="#e6e8eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8.5, color=FAINT, labelcolor=INK, width=0.6, length=3)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set(color=FAINT, linewidth=0.6)
+
+
+def label_ends(axes: Axes, ends: list[tuple[Group, tuple[float, float]]]) -> None:
+    """Names right of the axes at the height of the last points, pushed apart where they touch."""
+    if not ends:
+        axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center", color=FAINT)
+        return
+    bottom, top = axes.get_ylim()
+    heights = np.array([(end[1] - bottom) / (top - bottom) for _, end in ends])
+    for (group, (x, y)), place in zip(ends, spread(heights, 0.075), strict=True):
+        style = STYLES.get(group.method, OTHER)
+        note = "" if group.finished else " (running)"
+        axes.annotate(
+            _short(group.label) + note, (x, y), xytext=(1.06, place), textcoords="axes fraction",
+            fontsize=8.5, color=style.color, va="center", annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": style.color, "linewidth": 0.6, "alpha": 0.55,
+                "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5),
+            },
+        )  # fmt: skip
+        axes.plot(
+            1.045, place, style.marker, color=style.color, markersize=4.5,
+            transform=axes.transAxes, clip_on=False,
+        )  # fmt: skip
+
+
+def spread(heights: Floats, gap: float) -> Floats:
+    """Heights (n,) moved as little as needed to lie `gap` apart, inside [0, 1] where they fit."""
+    order = np.argsort(heights, kind="stable")
+    ladder = np.arange(len(heights)) * gap
+    # Isotonic regression of heights minus ladder: the nearest arrangement that keeps the order.
+    blocks: list[list[float]] = []
+    for value in heights[order] - ladder:
+        blocks.append([float(value)])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    level = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
+    placed = np.clip(level, 0.0, max(0.0, 1.0 - ladder[-1])) + ladder
+    result = np.empty_like(placed)
+    result[order] = placed
+    return result
+
+
+def figure_png(figure: Figure) -> bytes:
+    """The figure as PNG, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _quantity(quantity: Quantity) -> Callable[[CellRecord], Floats]:
+    name = {"success": "score", "return": "episode_return"}[quantity]
+    return lambda record: getattr(record, name)
+
+
+def _short(label: str) -> str:
+    """Long labels of variants break before their bracket, to stay inside the figure."""
+    return label.replace(" (", "\n(", 1) if len(label) > 20 else label

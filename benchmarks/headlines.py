@@ -1,0 +1,124 @@
+"""Sentences computed from the numbers: what a panel shows, worded no stronger than it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gqn_transfer.benchmarks.protocol import (
+    HEADLINERS,
+    RAW_PIXELS,
+    Comparison,
+    Panel,
+    headliner,
+    strongest_baseline,
+)
+from gqn_transfer.benchmarks.statistics import Estimate, Ratio, two_digits
+
+LIKE = 0.05
+"""Ratios within 5 % of one are "about as many"."""
+
+
+def panel_headline(panel: Panel, comparison: Comparison | None) -> str:
+    """One sentence: the first GQN method against the strongest raw-pixel baseline."""
+    if comparison is None:
+        return f"{panel.title}: no comparison, for {_missing(panel)}."
+    method, baseline = comparison.method.label, comparison.baseline.label
+    where = f"{_percent(panel.threshold)} success on {panel.title}"
+    sentence = _claim(comparison, method, baseline, where)
+    return f"{sentence}{_notes(comparison)}."
+
+
+def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
+    """How many of several panels show a clear gain: an interval wholly above 1."""
+    known = [one.ratio for one in comparisons if one is not None]
+    clear = sum(one.low > 1 for one in known)
+    method = next((one.method.method for one in comparisons if one is not None), "The GQN encoder")
+    if not known:
+        return f"No comparison yet: none of {len(comparisons)} settings has all that it takes."
+    return (
+        f"{method} clearly needs fewer interactions than the strongest raw-pixel baseline in "
+        f"{clear} of {len(comparisons)} settings"
+        + (
+            f" ({len(comparisons) - len(known)} not measured yet)."
+            * (len(known) < len(comparisons))
+        )
+        + "." * (len(known) == len(comparisons))
+    )
+
+
+def ratio_note(found: Ratio) -> str:
+    """The interval and number of pairs, for brackets: "95 % interval 2.2–6.0, 5 seeds"."""
+    seeds = f"{found.pairs} seed{'s' * (found.pairs != 1)}"
+    interval = f"95 % interval {found.interval_text}" if found.interval_text else "no interval"
+    return f"{interval}, {seeds}"
+
+
+def area_text(area: Estimate) -> str:
+    """ "+0.210 (0.120 to 0.300)"; "" for nan, no brackets for one seed."""
+    if math.isnan(area.value):
+        return ""
+    interval = "" if math.isnan(area.low) else f" ({area.low:+.3f} to {area.high:+.3f})"
+    return f"{area.value:+.3f}{interval}"
+
+
+def _claim(comparison: Comparison, method: str, baseline: str, where: str) -> str:
+    found = comparison.ratio
+    budget = f"{comparison.baseline.budget:,.0f} steps"
+    if found.kind == "no_pairs":
+        return f"{method} and {baseline} have no finished seed in common for {where}"
+    if found.kind == "not_reached":
+        return f"Neither {method} nor {baseline} reaches {where} within {budget}"
+    if found.kind == "at_least":
+        more = two_digits(found.value, "at_least")
+        return (
+            f"{method} reaches {where} and {baseline} does not within {budget}: "
+            f"more than {more}x fewer interactions"
+        )
+    if found.kind == "at_most":
+        most = two_digits(1 / found.value, "at_least")
+        return (
+            f"{method} does not reach {where} within {comparison.method.budget:,.0f} steps and "
+            f"{baseline} does: more than {most}x as many interactions"
+        )
+    if abs(found.value - 1) <= LIKE:
+        return f"{method} needs about as many interactions as {baseline} to reach {where}"
+    if found.value > 1:
+        factor = two_digits(found.value)
+        return f"{method} needs {factor}x fewer interactions than {baseline} to reach {where}"
+    factor = two_digits(1 / found.value)
+    return f"{method} is slower: it needs {factor}x as many interactions as {baseline} for {where}"
+
+
+def _notes(comparison: Comparison) -> str:
+    found = comparison.ratio
+    if found.kind == "no_pairs":
+        return ""
+    area = f"area under the curve {area_text(comparison.area)} against {comparison.baseline.label}"
+    if found.kind == "not_reached":
+        return f"; {area}, {found.pairs} seed{'s' * (found.pairs != 1)}"
+    what = "as ratio, " if found.value < 1 + LIKE else ""
+    text = f" ({what}{ratio_note(found)})"
+    if found.kind != "estimate":
+        text += f"; {area}"
+    elif found.low <= 1 <= found.high:
+        text += "; the interval includes 1, so the difference is not clear"
+    failed = [*comparison.method.with_status("failed"), *comparison.baseline.with_status("failed")]
+    return text + (f"; {len(failed)} failed seed(s) left out" if failed else "")
+
+
+def _missing(panel: Panel) -> str:
+    lacks = []
+    if panel.oracle is None:
+        lacks.append("no seed of the state oracle is finished, so there is no threshold")
+    elif panel.threshold is None:
+        lacks.append("the state oracle never succeeds, so there is no threshold")
+    if headliner(panel) is None:
+        lacks.append(f"no seed of {', '.join(HEADLINERS)} is finished")
+    if strongest_baseline(panel) is None:
+        lacks.append(f"no seed of a raw-pixel baseline ({', '.join(RAW_PIXELS)}) is finished")
+    return "; ".join(lacks)
+
+
+def _percent(threshold: float | None) -> str:
+    return f"{100 * (threshold or 0):.0f} %"

@@ -1,0 +1,272 @@
+"""The protocol applied to records: groups of seeds, panels to compare in, thresholds, ratios.
+
+A group is the cells that are equal but for the seed; a panel is the groups of one task, camera
+and algorithm. Only finished seeds count. A final score is the score of the last evaluation; the
+threshold is half the state oracle's mean final score. Failed seeds are left out on both sides
+of a pair and must be listed beside every number.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+from gqn_transfer.benchmarks.records import CellRecord, Floats
+from gqn_transfer.benchmarks.statistics import (
+    Estimate,
+    Ratio,
+    area_under_curve,
+    estimate,
+    interquartile_mean,
+    paired_difference,
+    ratio,
+    sample_efficiency_curve,
+    steps_to_threshold,
+)
+from gqn_transfer.benchmarks.suites import Cell
+
+METHOD_ORDER = (
+    "state", "pixels", "pixels-aug", "pixels-gqn-arch", "random-frozen", "ae-frozen",
+    "supervised-frozen", "gqn-frozen", "gqn-finetune", "gqn-aux", "gqn-tier2",
+)  # fmt: skip
+"""Order of rows and legends."""
+ORACLE = "state"
+RAW_PIXELS = ("pixels-aug", "pixels", "pixels-gqn-arch")
+"""The headline compares with the strongest of these, by area under the curve."""
+BASELINES = (*RAW_PIXELS, "random-frozen", "ae-frozen")
+"""Methods that every other method is compared with."""
+HEADLINERS = ("gqn-frozen", "gqn-finetune", "gqn-aux", "gqn-tier2")
+"""The headline speaks of the first of these that has a finished seed, not of the best one."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The records of cells that are equal but for the seed, sorted by seed."""
+
+    label: str
+    variant: int
+    """Counts groups of one method within a panel: 0 unless encoder, steps or options differ."""
+    cell: Cell
+    records: tuple[CellRecord, ...]
+
+    @property
+    def method(self) -> str:
+        return self.cell.method
+
+    def with_status(self, status: str) -> tuple[CellRecord, ...]:
+        """The records that are "done", "failed" or "running"."""
+        return tuple(record for record in self.records if record.status == status)
+
+    @functools.cached_property
+    def finished(self) -> tuple[CellRecord, ...]:
+        return self.with_status("done")
+
+    @functools.cached_property
+    def final_scores(self) -> Floats:
+        """Score of the last evaluation of each finished seed: (S,)."""
+        return np.array([record.score[-1] for record in self.finished])
+
+    @functools.cached_property
+    def areas(self) -> Floats:
+        """Area under the score curve of each finished seed: (S,)."""
+        return np.array([area_under_curve(record.steps, record.score) for record in self.finished])
+
+    def times(self, threshold: float | None) -> Floats:
+        """Steps to the threshold of each finished seed, inf if censored, nan without one: (S,)."""
+        if threshold is None:
+            return np.full(len(self.finished), math.nan)
+        found = [steps_to_threshold(one.steps, one.score, threshold) for one in self.finished]
+        return np.array(found, dtype=np.float64)
+
+    @property
+    def budget(self) -> float:
+        """Last evaluation that every finished seed made, in steps."""
+        return min((float(record.steps[-1]) for record in self.finished), default=math.nan)
+
+    @property
+    def pretraining_frames(self) -> int:
+        """Frames the encoder was trained on; 0 for methods without one."""
+        frames = [(record.done or {}).get("pretraining_frames") or 0 for record in self.records]
+        return int(max(frames))
+
+    def mean_of(self, key: str) -> float:
+        """Mean of a number in done.json over the finished seeds; nan where none has it."""
+        found = [(record.done or {}).get(key) for record in self.finished]
+        values = [float(value) for value in found if value is not None]
+        return float(np.mean(values)) if values else math.nan
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is compared: the groups of one task, camera and algorithm, and their threshold."""
+
+    task: str
+    camera: str
+    algo: str
+    groups: tuple[Group, ...]
+    oracle: Group | None
+    """The state oracle: of this panel, else of another camera or algorithm of the task."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.task}, {self.camera} camera"
+
+    @property
+    def slug(self) -> str:
+        return f"{self.task}-{self.camera}-{self.algo}".lower().replace("/", "-")
+
+    @functools.cached_property
+    def threshold(self) -> float | None:
+        """Half the oracle's mean final score; None without an oracle or if it never succeeds."""
+        if self.oracle is None or not self.oracle.final_scores.mean():
+            return None
+        return float(self.oracle.final_scores.mean() / 2)
+
+    def groups_of(self, methods: Iterable[str]) -> list[Group]:
+        """Groups with a finished seed of the methods, in the order of `methods`."""
+        ranked = [[g for g in self.groups if g.method == name and g.finished] for name in methods]
+        return [group for groups in ranked for group in groups]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one group: mean final score, interquartile mean area, T of each seed (S,)."""
+
+    final: Estimate
+    area: Estimate
+    times: Floats
+    median_time: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against one baseline on the seeds that both finished."""
+
+    method: Group
+    baseline: Group
+    ratio: Ratio
+    ratio_with_pretraining: Ratio
+    """The same with each side's pretraining frames added to its steps."""
+    area: Estimate
+    """Area of the method minus area of the baseline."""
+
+
+def panels_of(records: list[CellRecord]) -> list[Panel]:
+    """Panels by task, camera and algorithm; groups in METHOD_ORDER."""
+    keys = sorted({(record.cell.task, record.cell.camera, record.cell.algo) for record in records})
+    groups = {key: _groups([record for record in records if _key(record) == key]) for key in keys}
+    every = [group for key in keys for group in groups[key]]
+    return [Panel(*key, groups[key], _oracle(every, key)) for key in keys]
+
+
+def summarise(panel: Panel, group: Group, rng: np.random.Generator) -> Summary:
+    """The row of the results table; every number is nan where no seed is finished."""
+    times = group.times(panel.threshold)
+    return Summary(
+        final=estimate(group.final_scores, np.mean, rng),
+        area=estimate(group.areas, interquartile_mean, rng),
+        times=times,
+        median_time=float(np.median(times)) if len(times) else math.nan,
+    )
+
+
+def compare(
+    panel: Panel, method: Group, baseline: Group, rng: np.random.Generator
+) -> Comparison | None:
+    """Ratio and area difference on common finished seeds; None without a threshold."""
+    if panel.threshold is None:
+        return None
+    seeds = sorted(_seeds(method) & _seeds(baseline))
+    theirs = _on_seeds(baseline, seeds, baseline.times(panel.threshold))
+    ours = _on_seeds(method, seeds, method.times(panel.threshold))
+    before = (baseline.pretraining_frames, method.pretraining_frames)
+    budgets = (baseline.budget, method.budget)
+    late = (budgets[0] + before[0], budgets[1] + before[1])
+    areas = [_on_seeds(group, seeds, group.areas) for group in (method, baseline)]
+    return Comparison(
+        method,
+        baseline,
+        ratio(theirs, ours, budgets, rng),
+        ratio(theirs + before[0], ours + before[1], late, rng),
+        paired_difference(*areas, rng),
+    )
+
+
+def curve_of(
+    group: Group, quantity: Callable[[CellRecord], Floats], rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Steps (E,) and curve (3, E): interquartile mean, low, high over the group's seeds.
+
+    Finished seeds only, or all that have begun while none is finished; at the evaluations that
+    all of them made.
+    """
+    records = group.finished or tuple(record for record in group.records if record.steps.size)
+    if not records:
+        return np.empty(0), np.empty((3, 0))
+    steps = functools.reduce(np.intersect1d, [record.steps for record in records])
+    values = [quantity(record)[np.isin(record.steps, steps)] for record in records]
+    return steps, sample_efficiency_curve(np.stack(values)[:, None], rng)
+
+
+def strongest_baseline(panel: Panel) -> Group | None:
+    """The raw-pixel group with the largest mean area, so that no weak one flatters a method."""
+    return max(panel.groups_of(RAW_PIXELS), key=lambda g: float(g.areas.mean()), default=None)
+
+
+def headliner(panel: Panel) -> Group | None:
+    """The group that the headline speaks of."""
+    return next(iter(panel.groups_of(HEADLINERS)), None)
+
+
+def _key(record: CellRecord) -> tuple[str, str, str]:
+    return record.cell.task, record.cell.camera, record.cell.algo
+
+
+def _groups(records: list[CellRecord]) -> tuple[Group, ...]:
+    """Groups of one panel; a method with several groups names in its label what differs."""
+    cells = sorted({one.cell._replace(seed=0) for one in records}, key=_rank)
+    found = []
+    for cell in cells:
+        alike = [other for other in cells if other.method == cell.method]
+        own = [record for record in records if record.cell._replace(seed=0) == cell]
+        own.sort(key=lambda record: record.cell.seed)
+        found.append(Group(_label(cell, alike), alike.index(cell), cell, tuple(own)))
+    return tuple(found)
+
+
+def _rank(cell: Cell) -> tuple[int, str]:
+    known = cell.method in METHOD_ORDER
+    place = METHOD_ORDER.index(cell.method) if known else len(METHOD_ORDER)
+    return place, cell.canonical_json
+
+
+def _label(cell: Cell, alike: list[Cell]) -> str:
+    parts = []
+    if len({other.encoder for other in alike}) > 1:
+        parts.append(PurePath(cell.encoder).name or "no encoder")
+    if len({other.steps for other in alike}) > 1:
+        parts.append(f"{cell.steps:,} steps")
+    if len({other.options for other in alike}) > 1:
+        parts.append(" ".join(f"{key}={value}" for key, value in cell.options) or "no options")
+    return f"{cell.method} ({', '.join(parts)})" if parts else cell.method
+
+
+def _oracle(groups: list[Group], key: tuple[str, str, str]) -> Group | None:
+    task, camera, algo = key
+    fit = [g for g in groups if g.method == ORACLE and g.cell.task == task and g.finished]
+    near = lambda g: (g.cell.algo == algo, g.cell.camera == camera)  # noqa: E731
+    return max(fit, key=near, default=None)
+
+
+def _seeds(group: Group) -> set[int]:
+    return {record.cell.seed for record in group.finished}
+
+
+def _on_seeds(group: Group, seeds: list[int], values: Floats) -> Floats:
+    """The values (S,) of the group's finished seeds, cut to `seeds`, in their order."""
+    by_seed = dict(zip((one.cell.seed for one in group.finished), values, strict=True))
+    return np.array([by_seed[seed] for seed in seeds], dtype=np.float64)

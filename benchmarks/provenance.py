@@ -1,0 +1,55 @@
+"""What a result was made with: versions, machine, renderer, command, revision."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+LIBRARIES = ("gqn-transfer", "torch", "mujoco", "gymnasium", "stable-baselines3", "numpy", "safetensors")
+
+
+def library_versions() -> dict[str, str]:
+    """Name -> version of Python and of the libraries that results depend on."""
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in LIBRARIES
+    }
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores and operating system, without the host's name."""
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def command_line() -> str:
+    """The command that is running, as one would type it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def git_revision() -> str:
+    """Short revision of the checkout this package was installed from, "+changes" if dirty, or ""."""
+    here = Path(__file__).resolve().parent
+    try:
+        options = {"cwd": here, "capture_output": True, "text": True, "check": True, "timeout": 10}
+        revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **options).stdout.strip()  # type: ignore[call-overload]
+        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], **options).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return revision + ("+changes" if dirty else "")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"

@@ -1,0 +1,214 @@
+"""The report of a suite: one self-contained HTML page, PNG figures and `summary.csv`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from gqn_transfer.benchmarks.headlines import area_text, suite_headline
+from gqn_transfer.benchmarks.protocol import BASELINES, ORACLE, Group, Panel, panels_of
+from gqn_transfer.benchmarks.records import (
+    CellRecord,
+    EncoderRecord,
+    read_encoders,
+    read_suite,
+    read_suite_info,
+)
+from gqn_transfer.benchmarks.suites import Cell
+from gqn_transfer.benchmarks.summary import Analysis, Row, analyse, ratio_text, write_summary
+from rich.console import Console
+from rich.table import Table
+
+SEED = 0
+"""Of the bootstrap's generator: the same folder gives the same report."""
+TEMPLATE = Path(__file__).parent / "assets" / "report.html"
+
+
+def write_report(folder: Path) -> Path:
+    """Write FOLDER/report/: index.html (its path is returned), PNG figures and summary.csv."""
+    folder = Path(folder)
+    records, rng = read_suite(folder), np.random.default_rng(SEED)
+    analyses = [analyse(panel, rng) for panel in panels_of(records)]
+    target = folder / "report"
+    target.mkdir(exist_ok=True)
+    figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
+    write_summary(target / "summary.csv", analyses)
+    page = _page(folder, records, analyses, figures)
+    (target / "index.html").write_text(page, encoding="utf-8")
+    return target / "index.html"
+
+
+def print_summary(folder: Path, console: Console | None = None) -> None:
+    """Print each panel's table and headline in the terminal."""
+    console = console or Console()
+    records, rng = read_suite(Path(folder)), np.random.default_rng(SEED)
+    for one in [analyse(panel, rng) for panel in panels_of(records)]:
+        table = Table(title=f"{one.panel.title}, {one.panel.algo}", title_justify="left")
+        table.add_column("method")
+        for name in ("final score", "steps to threshold", "area", "seeds"):
+            table.add_column(name, justify="right")
+        for row in one.rows:
+            median = thousands(row["steps_to_threshold_median"])
+            cells = (interval(row, "final_score"), median, interval(row, "area"), row["finished"])
+            table.add_row(row["label"], *(text or "–" for text in cells))  # noqa: RUF001
+        console.print(table)
+        console.print(one.headline + "\n", markup=False, highlight=False)
+    for line in _progress(records, read_suite_info(Path(folder))):
+        console.print(line, markup=False, highlight=False)
+
+
+def thousands(text: str) -> str:
+    """ "120000" as "120,000"; other texts stay."""
+    return f"{int(text):,}" if text.isdigit() else text
+
+
+def interval(row: Row, name: str) -> str:
+    """ "0.480 (0.410–0.550)", without brackets for one seed, "" without a seed."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]} ({low}–{high})" if low else row[name]  # noqa: RUF001
+
+
+def incidents(analyses: list[Analysis]) -> list[Row]:
+    """Every seed that is censored, failed or not finished, with what is known of it."""
+    groups = [(one.panel, group) for one in analyses for group in one.panel.groups]
+    return [found for panel, group in groups for found in _incidents(panel, group)]
+
+
+def missing(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
+    """Cells that were planned and have no folder.
+
+    Planned are the cells that `suite.json` lists, as JSON or by name; without that list, every
+    seed that any group of the same panel has.
+    """
+    if info.get("cells"):
+        planned = [Cell.from_json(c).name if isinstance(c, dict) else c for c in info["cells"]]
+        return sorted(set(planned) - {record.cell.name for record in records})
+    absent = []
+    for panel in panels_of(records):
+        have = [{record.cell.seed for record in group.records} for group in panel.groups]
+        for group, seeds in zip(panel.groups, have, strict=True):
+            lost = sorted(set.union(*have) - seeds)
+            absent += [f"{panel.title}: {group.label}, seed {seed}" for seed in lost]
+    return absent
+
+
+def provenance(records: list[CellRecord]) -> list[tuple[str, list[str]]]:
+    """Command, versions and machine of all cells: key and its distinct values."""
+    values: dict[str, Counter[str]] = {}
+    for record in records:
+        for part in ("command", "versions", "machine"):
+            for key, value in _flat(part, record.config.get(part, {})):
+                values.setdefault(key, Counter())[value] += 1
+        mark = (record.done or {}).get("encoder_fingerprint")
+        if mark:
+            key = f"encoder fingerprint, {record.cell.encoder or record.cell.method}"
+            values.setdefault(key, Counter())[str(mark)] += 1
+    return [(key, [value for value, _ in found.most_common()]) for key, found in values.items()]
+
+
+def _page(
+    folder: Path, records: list[CellRecord], analyses: list[Analysis], figures: dict[str, list[Row]]
+) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"thousands": thousands, "ratio": ratio_text, "area": area_text}
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    info = read_suite_info(folder)
+    several = len(analyses) > 1
+    return template.render(
+        suite=records[0].cell.suite,
+        headline=suite_headline([a.main for a in analyses]) if several else analyses[0].headline,
+        analyses=analyses,
+        figures=figures,
+        baselines=BASELINES,
+        oracle=ORACLE,
+        interval=interval,
+        progress=_progress(records, info),
+        incidents=incidents(analyses),
+        missing=missing(records, info),
+        encoders=[_encoder(encoder) for encoder in read_encoders(folder)],
+        provenance=provenance(records),
+        agents=_agents(analyses),
+        seed=SEED,
+    )
+
+
+def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list[Row]:
+    from gqn_transfer.benchmarks.figures import QUANTITIES, curve_figure, figure_png  # slow
+
+    written = []
+    for quantity in QUANTITIES:
+        name = f"{panel.slug}-{quantity}.png"
+        png = figure_png(curve_figure(panel, quantity, rng))
+        (target / name).write_bytes(png)
+        text = f"Curves of {quantity} against environment steps, {panel.title}"
+        written.append({"name": name, "source": _embed(png), "text": text})
+    return written
+
+
+def _progress(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
+    """What keeps the suite from being complete; [] when nothing does."""
+    counts, lost = Counter(record.status for record in records), missing(records, info)
+    if counts["done"] == len(records) and not lost:
+        return []
+    parts = [f"{counts['done']} of {len(records) + len(lost)} cells are finished"]
+    parts += [f"{counts['running']} are running or were interrupted"] * (counts["running"] > 0)
+    parts += [f"{counts['failed']} failed"] * (counts["failed"] > 0)
+    parts += [f"{len(lost)} have not been started"] * (len(lost) > 0)
+    return [f"This suite is incomplete: {', '.join(parts)}. Every number below may still change."]
+
+
+def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
+    base = {"panel": panel.title, "method": group.label, "trace": ""}
+    times = iter(group.times(panel.threshold))
+    for record in group.records:
+        last = f"{record.steps[-1]:,.0f} steps" if record.steps.size else "no evaluation"
+        row = base | {"seed": str(record.cell.seed)}
+        if record.status == "done" and math.isinf(next(times)):
+            best = f"final score {record.score[-1]:.3f}, threshold {panel.threshold:.3f}"
+            yield row | {"what": "censored", "detail": f"not reached in {last}; {best}"}
+        elif record.status == "running":
+            yield row | {"what": "running or interrupted", "detail": f"last evaluation: {last}"}
+        elif record.status == "failed":
+            trace = str((record.done or {}).get("failed") or "no evaluation was recorded").strip()
+            detail = f"{trace.splitlines()[-1]} (after {last})"
+            yield row | {"what": "failed", "detail": detail, "trace": trace}
+
+
+def _encoder(encoder: EncoderRecord) -> dict[str, Any]:
+    image = _embed(encoder.predictions.read_bytes()) if encoder.predictions else ""
+    last = list(zip(encoder.training[0], encoder.training[-1], strict=True)) if (
+        len(encoder.training) > 1
+    ) else []  # fmt: skip
+    return {"name": encoder.name, "image": image, "probes": encoder.probes, "training": last}
+
+
+def _agents(analyses: list[Analysis]) -> list[tuple[str, str]]:
+    """Settings of the agents, once per distinct text: names of groups and JSON."""
+    found: dict[str, list[str]] = {}
+    for one in analyses:
+        for group in one.panel.groups:
+            text = json.dumps(group.records[0].config.get("agent", {}), indent=2, sort_keys=True)
+            names = found.setdefault(text, [])
+            names += [group.label] * (group.label not in names)
+    return [(", ".join(names), text) for text, names in found.items() if text != "{}"]
+
+
+def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(name if key in ("versions", "machine") else f"{key}.{name}", inner)
+    elif value not in (None, ""):
+        yield key, str(value)
+
+
+def _embed(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,0 +1,136 @@
+"""Analyses of panels, and the rows of text that the page, the terminal and the CSV share."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gqn_transfer.benchmarks.headlines import panel_headline
+from gqn_transfer.benchmarks.protocol import (
+    BASELINES,
+    Comparison,
+    Group,
+    Panel,
+    Summary,
+    compare,
+    headliner,
+    strongest_baseline,
+    summarise,
+)
+from gqn_transfer.benchmarks.statistics import Estimate, Ratio
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One panel with all its numbers."""
+
+    panel: Panel
+    headline: str
+    main: Comparison | None
+    """The comparison of the headline; None where something that it needs is missing."""
+    comparisons: dict[tuple[str, str], Comparison]
+    """By the labels of method and baseline."""
+    rows: list[Row]
+    """One per group, in the panel's order."""
+
+
+def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
+    """Summaries, comparisons with every baseline, and the headline of one panel."""
+    found: dict[tuple[str, str], Comparison] = {}
+    for method in [group for group in panel.groups if group.finished]:
+        for baseline in panel.groups_of(BASELINES):
+            result = None if method is baseline else compare(panel, method, baseline, rng)
+            if result is not None:
+                found[method.label, baseline.label] = result
+    first, against = headliner(panel), strongest_baseline(panel)
+    main = found.get((first.label, against.label)) if first and against else None
+    rows = [_row(panel, group, summarise(panel, group, rng), found) for group in panel.groups]
+    return Analysis(panel, panel_headline(panel, main), main, found, rows)
+
+
+def write_summary(path: Path, analyses: list[Analysis]) -> None:
+    """One row per method, task and camera, with seeds, command, versions and fingerprint."""
+    rows = [row for one in analyses for row in one.rows]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def number_text(value: float | None, decimals: int = 3) -> str:
+    """Fixed decimals; "" for None and nan."""
+    return "" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def steps_text(steps: float) -> str:
+    """Whole steps; "censored" for inf, "" for nan."""
+    return "censored" if math.isinf(steps) else number_text(steps, 0)
+
+
+def ratio_text(ratio: Ratio) -> str:
+    """ "4.1x [2.2–6.0]", ">4.0x [1.9–∞]", "not reached", "2.0x" for one pair of seeds."""
+    if ratio.kind == "not_reached" or not ratio.interval_text:
+        return ratio.text
+    return f"{ratio.text} [{ratio.interval_text}]"
+
+
+def _row(
+    panel: Panel, group: Group, summary: Summary, found: dict[tuple[str, str], Comparison]
+) -> Row:
+    """All texts of one group; "" is a number that does not exist (yet)."""
+    cell, frames = group.cell, group.pretraining_frames
+    return {
+        "label": group.label,
+        "method": cell.method,
+        "task": cell.task,
+        "camera": cell.camera,
+        "algo": cell.algo,
+        "seeds": _seeds(group, "done"),
+        "failed_seeds": _seeds(group, "failed"),
+        "finished": f"{len(group.finished)} of {len(group.records)}",
+        "budget": steps_text(group.budget),
+        "threshold": number_text(panel.threshold),
+        **_columns("final_score", summary.final),
+        "steps_to_threshold": ";".join(steps_text(time) for time in summary.times),
+        "steps_to_threshold_median": steps_text(summary.median_time),
+        **_columns("area", summary.area),
+        "pretraining_frames": str(frames),
+        "median_with_pretraining": steps_text(summary.median_time + frames),
+        "env_steps_per_second": number_text(group.mean_of("env_steps_per_second"), 0),
+        "wall_seconds": number_text(group.mean_of("wall_seconds"), 0),
+        **{f"ratio_vs_{name}": _ratios(group, name, found) for name in BASELINES},
+        **_origin(group),
+    }
+
+
+def _origin(group: Group) -> Row:
+    """What made the numbers."""
+    done = [record.done or {} for record in group.finished]
+    prints = {str(one["encoder_fingerprint"]) for one in done if one.get("encoder_fingerprint")}
+    config = group.records[0].config
+    return {
+        "encoder": group.cell.encoder,
+        "encoder_fingerprint": ";".join(sorted(prints)),
+        "command": str(config.get("command", "")),
+        "versions": json.dumps(config.get("versions", {}), sort_keys=True),
+    }
+
+
+def _ratios(group: Group, baseline: str, found: dict[tuple[str, str], Comparison]) -> str:
+    pairs = [one for (label, _), one in found.items() if label == group.label]
+    return "; ".join(ratio_text(one.ratio) for one in pairs if one.baseline.method == baseline)
+
+
+def _seeds(group: Group, status: str) -> str:
+    return ";".join(str(record.cell.seed) for record in group.with_status(status))
+
+
+def _columns(name: str, estimate: Estimate) -> Row:
+    ends = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return {key: number_text(value) for key, value in ends.items()}

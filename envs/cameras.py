@@ -1,0 +1,115 @@
+"""Cameras on a dome around the workspace, and the viewpoint vector: the convention is stated here once.
+
+World frame: metres, z up, the arm's base at the origin, its front towards -x. A camera is upright and
+looks at `WORKSPACE_CENTRE`. Yaw turns about z from +x, pitch is positive upwards, both in radians:
+the viewing direction is (cos pitch cos yaw, cos pitch sin yaw, sin pitch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+WORKSPACE_CENTRE = np.array([-0.45, 0.0, 0.35])
+"""Where every camera looks, metres."""
+WORKSPACE_SIZE = np.array([0.6, 0.6, 0.5])
+"""Edges of the box that holds targets and objects, metres; its floor is 5 cm above the room's."""
+FIELD_OF_VIEW = np.deg2rad(45.0)
+"""Vertical (and, images being square, horizontal) opening angle, radians."""
+VIEWPOINT_COLUMNS = ("x", "y", "z", "cos_yaw", "sin_yaw", "cos_pitch", "sin_pitch")
+CONVENTION = "xyz-cosyaw-sinyaw-cospitch-sinpitch/z-up/metres"
+"""Stored with every dataset and checkpoint: two conventions never meet silently."""
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """A camera on a sphere about the workspace's centre."""
+
+    yaw: float
+    """Direction it looks in, radians; 0 stands in front of the arm and looks at its base."""
+    elevation: float
+    """Height of the camera as an angle above the horizon, radians; its pitch is the negative."""
+    radius: float
+    """Distance from the workspace's centre, metres."""
+
+    @property
+    def position(self) -> np.ndarray:
+        """(3,) metres."""
+        return WORKSPACE_CENTRE - self.radius * self.direction
+
+    @property
+    def direction(self) -> np.ndarray:
+        """(3,) unit viewing direction."""
+        level = np.cos(self.elevation)
+        return np.array([level * np.cos(self.yaw), level * np.sin(self.yaw), -np.sin(self.elevation)])
+
+    @property
+    def viewpoint(self) -> np.ndarray:
+        """float32 (7,): `VIEWPOINT_COLUMNS`."""
+        angles = [f(a) for a in (self.yaw, -self.elevation) for f in (np.cos, np.sin)]
+        return np.concatenate([self.position, angles]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Dome:
+    """Where cameras may stand: a patch of sphere shell with a wedge of yaws held out."""
+
+    radius: tuple[float, float] = (1.3, 1.5)
+    """Metres."""
+    elevation: tuple[float, float] = (np.deg2rad(10.0), np.deg2rad(50.0))
+    """Radians."""
+    yaw: tuple[float, float] = (-np.pi / 2, np.pi / 2)
+    """Radians: the half circle in front of the arm."""
+    held_out_yaw: tuple[float, float] = (np.deg2rad(20.0), np.deg2rad(45.0))
+    """Radians: no training camera stands here, so that tests of generalisation have somewhere to go."""
+
+    def sample(self, rng: np.random.Generator, held_out: bool = False) -> CameraPose:
+        """A camera uniform in yaw, elevation and radius, in the held-out wedge or outside it."""
+        low, high = self.held_out_yaw if held_out else self._training_interval(rng)
+        return CameraPose(rng.uniform(low, high), rng.uniform(*self.elevation), rng.uniform(*self.radius))
+
+    def _training_interval(self, rng: np.random.Generator) -> tuple[float, float]:
+        below = (self.yaw[0], self.held_out_yaw[0])
+        above = (self.held_out_yaw[1], self.yaw[1])
+        share_below = (below[1] - below[0]) / (below[1] - below[0] + above[1] - above[0])
+        return below if rng.random() < share_below else above
+
+    def walk(self, rng: np.random.Generator) -> Iterator[CameraPose]:
+        """An endless smooth random walk that turns back at the dome's and the wedge's edges."""
+        interval = self._training_interval(rng)
+        low = np.array([interval[0], self.elevation[0], self.radius[0]])
+        high = np.array([interval[1], self.elevation[1], self.radius[1]])
+        place, velocity = rng.uniform(low, high), np.zeros(3)
+        while True:
+            yield CameraPose(*place)
+            velocity = 0.9 * velocity + 0.1 * rng.normal(scale=WALK_SPEED)
+            outside = (place + velocity < low) | (place + velocity > high)
+            velocity = np.where(outside, -velocity, velocity)
+            place = np.clip(place + velocity, low, high)
+
+    def jumps(self, rng: np.random.Generator) -> Iterator[CameraPose]:
+        """A new training camera at every step."""
+        while True:
+            yield self.sample(rng)
+
+
+DOME = Dome()
+FIXED_CAMERA = CameraPose(yaw=np.deg2rad(-40.0), elevation=np.deg2rad(35.0), radius=1.3)
+"""The one camera of `camera="fixed"`, inside the training part of the dome."""
+WALK_SPEED = np.array([0.25, 0.08, 0.05])
+"""Scale of the moving camera's steps: yaw and elevation in radians, radius in metres."""
+
+
+def camera_path(kind: str, rng: np.random.Generator) -> Iterator[CameraPose]:
+    """The cameras of one episode, one per step: `kind` is a key of `CAMERA_PATHS`."""
+    return CAMERA_PATHS[kind](rng)
+
+
+def _fixed(rng: np.random.Generator) -> Iterator[CameraPose]:
+    while True:
+        yield FIXED_CAMERA
+
+
+CAMERA_PATHS = {"fixed": _fixed, "moving": DOME.walk, "jump": DOME.jumps}

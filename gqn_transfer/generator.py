@@ -1,0 +1,329 @@
+"""Generator and inference networks: convolutional DRAW over a few latent layers.
+
+Per layer l (Eslami et al. 2018, generation and inference cores; Gregor et al. 2016, ConvDRAW):
+
+    prior_l     = prior(h_g)                        the generator state BEFORE its update
+    h_e, c_e    = inference(x_q, v_q, r, h_e, h_g, u)
+    posterior_l = posterior(h_e)                    the inference state AFTER its update
+    z_l         ~ posterior_l (training) or prior_l (prediction)
+    h_g, c_g    = generation(z_l, v_q, r, h_g)
+    u           = u + canvas(h_g)
+
+Ours, for speed on a CPU: the canvas u has the resolution of the latent map and is upsampled once at
+the end; what r, v_q and x_q add to gates and prior is computed once per sequence (the same sums as
+concatenating them at every layer). The prior of every layer, the first included, sees r and v_q.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gqn_transfer.representation import VIEWPOINT_FEATURES, viewpoint_features
+
+LOG_STD_BOUND = 5.0
+"""Latent log standard deviations are squashed smoothly into (-5, 5)."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Sizes of the generator; `GQNConfig` adds those of the representation network."""
+
+    image_size: int = 64
+    """Height and width of images, pixels."""
+    layers: int = 4
+    """Latent layers L, 1 to 12 (the paper: 12)."""
+    shared_core: bool = True
+    """One core for all layers, or one each (the paper)."""
+    hidden_channels: int = 64
+    """Channels of each LSTM state h and c (the paper: 128)."""
+    latent_channels: int = 3
+    """Channels of each latent z_l (the paper: 3)."""
+    canvas_channels: int = 64
+    """Channels of the canvas u (the paper: 128, at full resolution)."""
+    condition_channels: int = 64
+    """Channels of the spatial map made of r, and of that made of the query viewpoint."""
+    latent_map: int = 8
+    """Height and width of states, latents and canvas (the paper: 16)."""
+    core_kernel: int = 3
+    """Kernel of the convolutions in the cores, odd (the paper: 5)."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "latent", "canvas", "condition"):
+            _require_positive(f"{name}_channels", getattr(self, f"{name}_channels"))
+        _require_positive("latent_map", self.latent_map)
+        if not 1 <= self.layers <= 12:
+            raise ValueError(f"layers must be 1 to 12, got {self.layers}.")
+        if self.core_kernel < 1 or self.core_kernel % 2 == 0:
+            raise ValueError(f"core_kernel must be odd (1, 3, 5, ...), got {self.core_kernel}.")
+        scale, rest = divmod(self.image_size, self.latent_map)
+        if rest or scale < 1 or scale & (scale - 1):
+            raise ValueError(
+                f"image_size {self.image_size} must be latent_map {self.latent_map} times a power "
+                f"of two; choose image_size {8 * self.latent_map} or another latent_map."
+            )
+
+
+def _require_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
+class Gaussian(NamedTuple):
+    """Diagonal Gaussian over one latent layer, (B, z, s, s), float32."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    @classmethod
+    def from_parameters(cls, parameters: Tensor) -> "Gaussian":
+        """(B, 2z, s, s) of any floating type -> Gaussian in float32."""
+        mean, log_std = parameters.float().chunk(2, dim=1)
+        return cls(mean, LOG_STD_BOUND * torch.tanh(log_std / LOG_STD_BOUND))
+
+    def sample(self, generator: torch.Generator | None) -> Tensor:
+        """A reparameterised sample, or the mean when there is no generator."""
+        if generator is None:
+            return self.mean
+        noise = torch.randn(self.mean.shape, generator=generator, device=generator.device)
+        return self.mean + self.log_std.exp() * noise.to(self.mean.device)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density, summed over all but the batch: (B,), nats."""
+        scaled = (value - self.mean) * torch.exp(-self.log_std)
+        return (-0.5 * scaled**2 - self.log_std - 0.5 * math.log(2 * math.pi)).sum((1, 2, 3))
+
+
+def kl_divergence(posterior: Gaussian, prior: Gaussian) -> Tensor:
+    """KL(posterior || prior) over the last three axes, nats: (..., z, s, s) -> (...)."""
+    difference = posterior.log_std - prior.log_std
+    scaled = (posterior.mean - prior.mean) * torch.exp(-prior.log_std)
+    return 0.5 * (torch.expm1(2 * difference) - 2 * difference + scaled**2).sum((-3, -2, -1))
+
+
+class LatentStep(NamedTuple):
+    """One latent layer of a rollout; `posterior` is None in a prediction."""
+
+    prior: Gaussian
+    posterior: Gaussian | None
+    z: Tensor
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Result of `Generator.forward`."""
+
+    mean: Tensor
+    """Mean of the image, (B, 3, H, W), float32, not clamped."""
+    steps: tuple[LatentStep, ...]
+    """One per latent layer."""
+
+    def kl(self) -> Tensor:
+        """Closed-form KL of each layer given the samples of those before it: (L, B), nats."""
+        return kl_divergence(self._stack("posterior"), self._stack("prior"))
+
+    def log_ratio(self) -> Tensor:
+        """log p(z) - log q(z) at the sampled latents, (B,), nats: for importance weighting."""
+        terms = [
+            step.prior.log_prob(step.z) - step.posterior.log_prob(step.z)
+            for step in self.steps
+            if step.posterior is not None
+        ]
+        return torch.stack(terms).sum(0)
+
+    def _stack(self, which: str) -> Gaussian:
+        each = [getattr(step, which) for step in self.steps]
+        means, log_stds = zip(*each, strict=True)
+        return Gaussian(torch.stack(means), torch.stack(log_stds))
+
+
+def _lstm_update(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """LSTM equations: gates (B, 4h, s, s), cell (B, h, s, s) -> new hidden and cell state."""
+    sigmoids, candidate = gates.split([3 * cell.shape[1], cell.shape[1]], dim=1)
+    forget, enter, leave = torch.sigmoid(sigmoids).chunk(3, dim=1)
+    cell = forget * cell + enter * torch.tanh(candidate)
+    return leave * torch.tanh(cell), cell
+
+
+class State(NamedTuple):
+    """Recurrent state, all (B, channels, s, s): generation and inference LSTMs, and canvas."""
+
+    h_g: Tensor
+    c_g: Tensor
+    h_e: Tensor
+    c_e: Tensor
+    u: Tensor
+
+
+class Static(NamedTuple):
+    """What does not change over the layers of one core, biases included."""
+
+    generation: Tensor
+    """Gates and prior, (B, 4h + 2z, s, s)."""
+    inference: Tensor | None
+    """Gates, (B, 4h, s, s); None without a query image."""
+
+
+class Core(nn.Module):
+    """The convolutions of one DRAW layer. Those of one input are one convolution."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        h, z, u = config.hidden_channels, config.latent_channels, config.canvas_channels
+        c = config.condition_channels
+
+        def conv(inputs: int, outputs: int, bias: bool = False) -> nn.Conv2d:
+            kernel = config.core_kernel
+            return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+
+        self.static_generation = conv(c, 4 * h + 2 * z, bias=True)
+        self.static_inference = conv(c + h, 4 * h, bias=True)
+        self.generation = conv(h, 4 * h + 2 * z)
+        self.latent = conv(z, 4 * h)
+        self.inference = conv(2 * h + u, 4 * h)
+        self.posterior = conv(h, 2 * z, bias=True)
+        self.canvas = nn.Conv2d(h, u, 1)
+        self.split = [4 * h, 2 * z]
+
+    def static(self, condition: Tensor, query: Tensor | None) -> Static:
+        """condition (B, c, s, s), encoded query image (B, h, s, s) or None -> Static."""
+        generation = self.static_generation(condition)
+        if query is None:
+            return Static(generation, None)
+        return Static(generation, self.static_inference(torch.cat([condition, query], dim=1)))
+
+    def forward(
+        self, state: State, static: Static, generator: torch.Generator | None, first: bool
+    ) -> tuple[State, LatentStep]:
+        """One layer. z comes from the posterior where there is one, else from the prior.
+
+        first: the state is zero, so its convolutions are left out.
+        """
+        h_g, c_g, h_e, c_e, u = state
+        raw = static.generation if first else static.generation + self.generation(h_g)
+        gates, parameters = raw.split(self.split, dim=1)
+        prior, posterior = Gaussian.from_parameters(parameters), None
+        if static.inference is not None:
+            e_gates = static.inference
+            if not first:
+                e_gates = e_gates + self.inference(torch.cat([h_e, h_g, u], dim=1))
+            h_e, c_e = _lstm_update(e_gates, c_e)
+            posterior = Gaussian.from_parameters(self.posterior(h_e))
+        z = (posterior or prior).sample(generator)
+        h_g, c_g = _lstm_update(gates + self.latent(z), c_g)
+        return State(h_g, c_g, h_e, c_e, u + self.canvas(h_g)), LatentStep(prior, posterior, z)
+
+
+class VectorToMap(nn.Sequential):
+    """MLP from a vector (B, n) to a learned spatial map (B, c, s, s)."""
+
+    def __init__(self, inputs: int, channels: int, size: int, width: int = 256) -> None:
+        outputs = channels * size * size
+        super().__init__(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
+        self.shape = (size, size, channels)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """(B, n) -> (B, c, s, s), channels last in memory."""
+        return super().forward(vector).unflatten(1, self.shape).permute(0, 3, 1, 2)
+
+
+def _code_to_map(code_shape: tuple[int, ...], channels: int, size: int) -> nn.Sequential:
+    """Scene code r, (B, C) or (B, C, h, w), to a spatial map (B, c, s, s).
+
+    The normalisation takes out the growth of the summed r with the number of views.
+    """
+    if len(code_shape) == 1:
+        return nn.Sequential(nn.LayerNorm(code_shape), VectorToMap(code_shape[0], channels, size))
+    return nn.Sequential(
+        nn.GroupNorm(1, code_shape[0]),
+        nn.AdaptiveAvgPool2d(size),
+        nn.Conv2d(code_shape[0], channels, 1),
+    )
+
+
+def _decoder(config: GeneratorConfig) -> nn.Sequential:
+    """Canvas (B, u, s, s) -> image mean (B, 3, H, W), linear: each stage doubles the resolution."""
+    channels, scale = config.canvas_channels, config.image_size // config.latent_map
+    layers: list[nn.Module] = [_group_norm(channels), nn.SiLU()]
+    stages = max(scale.bit_length() - 2, 0)  # the last doubling is a PixelShuffle
+    for stage in range(stages):
+        width = max(config.canvas_channels >> stage, 16)
+        layers.append(nn.ConvTranspose2d(channels, width, 4, 2, 1))
+        if stage < stages - 1:  # GroupNorm is slow at high resolution
+            layers.append(_group_norm(width))
+        layers.append(nn.SiLU())
+        channels = width
+    last = scale >> stages
+    output = nn.Conv2d(channels, 3 * last**2, 3, padding=1)
+    return nn.Sequential(*layers, output, nn.PixelShuffle(last))
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+class Generator(nn.Module):
+    """Image distribution p(x | r, v_q) as a latent-variable model, and its posterior."""
+
+    def __init__(self, config: GeneratorConfig, code_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config, self.code_shape = config, code_shape
+        channels, size = config.condition_channels, config.latent_map
+        patch = config.image_size // size
+        self.code_map = _code_to_map(code_shape, channels, size)
+        self.viewpoint_map = VectorToMap(VIEWPOINT_FEATURES, channels, size)
+        self.query_encoder = nn.Sequential(
+            nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU()
+        )
+        cores = 1 if config.shared_core else config.layers
+        self.cores = nn.ModuleList(Core(config) for _ in range(cores))
+        self.decoder = _decoder(config)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Variance-preserving start; r silent; mid-grey mean (PyTorch's default shrinks 0.58x)."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        *_, last = (m for m in self.code_map.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+        nn.init.zeros_(last.weight)
+        *_, (_, output_bias) = self.decoder.named_parameters()
+        nn.init.constant_(output_bias, 0.5)
+
+    def forward(
+        self,
+        r: Tensor,
+        query_viewpoint: Tensor,
+        query_image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Rollout:
+        """Roll the layers out: training, reconstruction or prediction.
+
+        r (B, C) or (B, C, h, w): raw sum over views; query_viewpoint (B, 7); query_image
+        (B, 3, H, W) in [0, 1]: latents come from the posterior, without it from the prior.
+        generator: latents are sampled with it; without one each takes its mean.
+        """
+        viewpoint = self.viewpoint_map(viewpoint_features(query_viewpoint))
+        condition = nn.functional.silu(viewpoint + self.code_map(r))
+        query = None if query_image is None else self.query_encoder(query_image)
+        statics: list[Static] = [core.static(condition, query) for core in self.cores]
+        state, steps = self._initial_state(condition), []
+        for layer in range(self.config.layers):
+            which = layer % len(self.cores)
+            state, step = self.cores[which](state, statics[which], generator, layer == 0)
+            steps.append(step)
+        return Rollout(self.decoder(state.u).float(), tuple(steps))
+
+    def _initial_state(self, like: Tensor) -> State:
+        """Zeros, with the batch size, device and type of `like`, channels last in memory."""
+        size, config = self.config.latent_map, self.config
+
+        def zeros(channels: int) -> Tensor:
+            return like.new_zeros(len(like), size, size, channels).permute(0, 3, 1, 2)
+
+        h = config.hidden_channels
+        return State(zeros(h), zeros(h), zeros(h), zeros(h), zeros(config.canvas_channels))

@@ -1,0 +1,152 @@
+"""Representation networks: one view (image and viewpoint) to one code.
+
+The code of a scene is the element-wise sum of the codes of its views (Eslami et al. 2018, eq. 1 of
+the supplement), taken in `model.py`. `Pyramid`, `Tower` and `Pool` have the paper's layers; `Conv`
+is ours, for short training on a CPU. None has BatchNorm or Dropout: a view's code depends on that
+view alone.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+VIEWPOINT_SIZE = 7
+"""x, y, z (metres), cos yaw, sin yaw, cos pitch, sin pitch."""
+
+VIEWPOINT_FREQUENCIES = (1, 2, 4, 8, 16, 32)
+"""Multiples of pi/2 (radians per metre) at which the camera position is encoded."""
+
+VIEWPOINT_FEATURES = VIEWPOINT_SIZE + 2 * 3 * len(VIEWPOINT_FREQUENCIES)
+"""43 numbers: the viewpoint itself, and sine and cosine of its position at each frequency."""
+
+
+def viewpoint_features(viewpoints: Tensor) -> Tensor:
+    """Fourier features of viewpoints: (B, 7) -> (B, 43), float32.
+
+    Computed in float32 even under autocast: at the highest frequency bfloat16 loses the phase.
+    """
+    viewpoints = viewpoints.float()
+    frequencies = torch.tensor(VIEWPOINT_FREQUENCIES, device=viewpoints.device) * (math.pi / 2)
+    phases = (viewpoints[:, :3, None] * frequencies).flatten(1)  # (B, 18)
+    return torch.cat([viewpoints, phases.sin(), phases.cos()], dim=1)
+
+
+def _check_image_size(name: str, image_size: int, divisor: int) -> None:
+    if image_size < divisor or image_size % divisor:
+        raise ValueError(
+            f"{name} needs an image size divisible by {divisor}, got {image_size}; "
+            f"use {divisor}, {2 * divisor}, ... or resize the images."
+        )
+
+
+def _broadcast(viewpoints: Tensor, like: Tensor) -> Tensor:
+    """(B, 7) -> (B, 7, h, w) with the height, width and type of `like`."""
+    return viewpoints.to(like.dtype)[:, :, None, None].expand(-1, -1, *like.shape[-2:])
+
+
+class Pyramid(nn.Module):
+    """The paper's pyramid (Fig. S1): strided convolutions over [image, viewpoint]; code (B, C).
+
+    2,139,872 parameters and 7.6 million multiplications per 64x64 view at C = 256.
+    """
+
+    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
+        super().__init__()
+        _check_image_size("Pyramid", image_size, 8)
+        self.code_shape: tuple[int, ...] = (representation_size,)
+        last = image_size // 8
+        self.layers = nn.Sequential(
+            nn.Conv2d(3 + VIEWPOINT_SIZE, 32, 2, 2), nn.ReLU(),
+            nn.Conv2d(32, 64, 2, 2), nn.ReLU(),
+            nn.Conv2d(64, 128, 2, 2), nn.ReLU(),
+            nn.Conv2d(128, representation_size, last, last), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
+        return self.layers(torch.cat([images, _broadcast(viewpoints, images)], dim=1)).flatten(1)
+
+
+class Tower(nn.Module):
+    """The paper's tower (Fig. S1): residual convolutions; code (B, C, H/4, W/4).
+
+    1,962,368 parameters and 731 million multiplications per 64x64 view at C = 256. Skip paths are
+    added after the ReLU.
+    """
+
+    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
+        super().__init__()
+        _check_image_size("Tower", image_size, 4)
+        self.code_shape: tuple[int, ...] = (representation_size, image_size // 4, image_size // 4)
+        merged = 256 + VIEWPOINT_SIZE
+        self.enter = nn.Conv2d(3, 256, 2, 2)
+        self.skip1 = nn.Conv2d(256, 256, 2, 2)
+        self.narrow1 = nn.Conv2d(256, 128, 3, padding=1)
+        self.widen1 = nn.Conv2d(128, 256, 2, 2)
+        self.skip2 = nn.Conv2d(merged, 256, 3, padding=1)
+        self.narrow2 = nn.Conv2d(merged, 128, 3, padding=1)
+        self.widen2 = nn.Conv2d(128, 256, 3, padding=1)
+        self.leave = nn.Conv2d(256, representation_size, 1)
+
+    def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C, H/4, W/4)."""
+        relu = functional.relu
+        x = relu(self.enter(images))
+        x = relu(self.widen1(relu(self.narrow1(x)))) + relu(self.skip1(x))
+        x = torch.cat([x, _broadcast(viewpoints, x)], dim=1)
+        x = relu(self.widen2(relu(self.narrow2(x)))) + relu(self.skip2(x))
+        return relu(self.leave(x))
+
+
+class Pool(nn.Module):
+    """The paper's pool (Fig. S1): the tower, averaged over space; code (B, C)."""
+
+    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
+        super().__init__()
+        self.tower = Tower(image_size, representation_size)
+        self.code_shape: tuple[int, ...] = (representation_size,)
+
+    def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
+        return self.tower(images, viewpoints).mean(dim=(2, 3))
+
+
+class Conv(nn.Module):
+    """Our small network for CPU budgets; code (B, C).
+
+    The viewpoint enters as 43 Fourier features at a quarter of the resolution. The last map is
+    flattened, not pooled, so that the code knows where in the image things are.
+    """
+
+    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
+        super().__init__()
+        _check_image_size("Conv", image_size, 16)
+        self.code_shape: tuple[int, ...] = (representation_size,)
+        self.enter = nn.Sequential(
+            nn.Conv2d(3, 48, 4, 2, padding=1), nn.SiLU(),
+            nn.Conv2d(48, 96, 4, 2, padding=1), nn.GroupNorm(8, 96), nn.SiLU(),
+        )  # fmt: skip
+        self.viewpoint = nn.Linear(VIEWPOINT_FEATURES, 96)
+        self.leave = nn.Sequential(
+            nn.Conv2d(96, 96, 3, padding=1), nn.GroupNorm(8, 96), nn.SiLU(),
+            nn.Conv2d(96, 192, 4, 2, padding=1), nn.GroupNorm(8, 192), nn.SiLU(),
+            nn.Conv2d(192, 192, 3, padding=1), nn.GroupNorm(8, 192), nn.SiLU(),
+            nn.Conv2d(192, 192, 2, 2), nn.SiLU(),
+            nn.Flatten(), nn.Linear(192 * (image_size // 16) ** 2, representation_size),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
+        bias = self.viewpoint(viewpoint_features(viewpoints))
+        return self.leave(self.enter(images) + bias[:, :, None, None])
+
+
+REPRESENTATIONS: dict[str, type[nn.Module]] = {
+    "conv": Conv,
+    "pyramid": Pyramid,
+    "tower": Tower,
+    "pool": Pool,
+}
+"""Name in `GQNConfig.representation` -> class, built as `cls(image_size, representation_size)`."""
