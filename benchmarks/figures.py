@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from gqn_transfer.benchmarks.protocol import Group, Panel, curve_of
-from gqn_transfer.benchmarks.records import CellRecord, Floats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+from .protocol import Group, Panel, curve_of
+from .records import CellRecord, Floats
 
 Quantity = Literal["success", "return"]
 QUANTITIES: tuple[Quantity, ...] = ("success", "return")
 
 INK = "#24292f"
 FAINT = "#8b949e"
-WIDTH, HEIGHT = 5.6, 3.9
+WIDTH, HEIGHT = 4.9, 3.7
 """Inches; at the width of a phone 9 point text is still readable."""
 
 
@@ -52,13 +52,14 @@ LINES = ("-", "--", ":", "-.")
 
 def curve_figure(panel: Panel, quantity: Quantity, rng: np.random.Generator) -> Figure:
     """Sample-efficiency curves of one panel, with 95 % bands and labels at the right edge."""
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="none", facecolor="white")
-    axes = figure.add_axes((0.12, 0.145, 0.59, 0.74))
+    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
+    axes = figure.add_axes((0.115, 0.145, 0.545, 0.70))
     ends = [draw_group(axes, group, quantity, rng) for group in panel.groups]
     if quantity == "success":
         axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        draw_threshold(axes, panel.threshold)
+        if panel.threshold is not None:
+            axes.axhline(panel.threshold, color=INK, linewidth=0.9, linestyle=(0, (5, 4)), zorder=1)
     finish_axes(axes, panel, quantity)
     label_ends(axes, [(group, end) for group, end in zip(panel.groups, ends, strict=True) if end])
     return figure
@@ -83,36 +84,24 @@ def draw_group(
     return (float(steps[shown[-1]]), float(middle[shown[-1]])) if shown.size else None
 
 
-def draw_threshold(axes: Axes, threshold: float | None) -> None:
-    """A dashed line at the threshold, named at its left end."""
-    if threshold is None:
-        return
-    axes.axhline(threshold, color=INK, linewidth=0.9, linestyle=(0, (5, 4)), zorder=1)
-    text = axes.annotate(
-        f"threshold {100 * threshold:.0f} %", (0.0, threshold), xytext=(4, 3),
-        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8, color=INK,
-    )  # fmt: skip
-    text.set_path_effects([withStroke(linewidth=3, foreground="white")])
-
-
 def finish_axes(axes: Axes, panel: Panel, quantity: Quantity) -> None:
     """Title, axis names, thin spines, faint horizontal grid."""
-    name = {"success": "Success at the last step", "return": "Dense return of an episode"}
-    axes.set_title(
-        f"{panel.title}, {panel.algo.upper()}", loc="left", fontsize=10.5, color=INK, pad=20
-    )
+    name = {"success": "Success", "return": "Dense return"}[quantity]
+    dashed = quantity == "success" and panel.threshold is not None
+    note = f"; dashed: threshold {100 * (panel.threshold or 0):.0f} %" if dashed else ""
+    axes.set_title(f"{panel.title}, {panel.algo.upper()}", loc="left", fontsize=11, color=INK, pad=25)
     axes.text(
-        0, 1.025, f"{name[quantity]}, interquartile mean, 95 % band",
-        transform=axes.transAxes, fontsize=8.5, color="#57606a",
+        0, 1.06, f"{name}, interquartile mean, 95 % band{note}",
+        transform=axes.transAxes, fontsize=8.8, color="#57606a",
     )  # fmt: skip
     axes.set_xlabel("environment steps", fontsize=9, color=INK)
-    axes.set_xlim(left=0)
     axes.margins(x=0)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8.5, color=FAINT, labelcolor=INK, width=0.6, length=3)
+    axes.tick_params(labelsize=9, color=FAINT, labelcolor=INK, width=0.6, length=3)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set(color=FAINT, linewidth=0.6)
@@ -125,19 +114,19 @@ def label_ends(axes: Axes, ends: list[tuple[Group, tuple[float, float]]]) -> Non
         return
     bottom, top = axes.get_ylim()
     heights = np.array([(end[1] - bottom) / (top - bottom) for _, end in ends])
-    for (group, (x, y)), place in zip(ends, spread(heights, 0.075), strict=True):
+    for (group, (x, y)), place in zip(ends, spread(heights, 0.08), strict=True):
         style = STYLES.get(group.method, OTHER)
         note = "" if group.finished else " (running)"
         axes.annotate(
-            _short(group.label) + note, (x, y), xytext=(1.06, place), textcoords="axes fraction",
-            fontsize=8.5, color=style.color, va="center", annotation_clip=False,
+            _short(group.label) + note, (x, y), xytext=(1.09, place), textcoords="axes fraction",
+            fontsize=9.3, color=style.color, va="center", annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-", "color": style.color, "linewidth": 0.6, "alpha": 0.55,
                 "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5),
             },
         )  # fmt: skip
         axes.plot(
-            1.045, place, style.marker, color=style.color, markersize=4.5,
+            1.05, place, style.marker, color=style.color, markersize=4.5,
             transform=axes.transAxes, clip_on=False,
         )  # fmt: skip
 
@@ -174,3 +163,23 @@ def _quantity(quantity: Quantity) -> Callable[[CellRecord], Floats]:
 def _short(label: str) -> str:
     """Long labels of variants break before their bracket, to stay inside the figure."""
     return label.replace(" (", "\n(", 1) if len(label) > 20 else label
+
+
+def prediction_figure(images: np.ndarray, predictions: np.ndarray) -> Figure:
+    """Contexts, truth and predictions of B scenes, one a row.
+
+    images uint8 (B, M, H, W, 3): the contexts first, the query last; predictions (K, B, H, W, 3) in
+    [0, 1], from the first 1..K views.
+    """
+    scenes, contexts = len(images), len(predictions)
+    titles = [f"context {k + 1}" for k in range(contexts)] + ["truth"]
+    titles += [f"predicted\nfrom {k + 1}" for k in range(contexts)]
+    columns = [*images[:, :contexts].swapaxes(0, 1), images[:, -1], *predictions]
+    figure = Figure(figsize=(1.05 * len(columns), 1.05 * scenes + 0.35), facecolor="white")
+    grid = figure.subplots(scenes, len(columns), squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    for column, (title, pictures) in enumerate(zip(titles, columns, strict=True)):
+        grid[0, column].set_title(title, fontsize=8, color=INK)
+        for row, picture in enumerate(pictures):
+            grid[row, column].imshow(picture, interpolation="nearest")
+            grid[row, column].set_axis_off()
+    return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gqn_transfer.benchmarks.protocol import (
+from .protocol import (
     HEADLINERS,
     RAW_PIXELS,
     Comparison,
@@ -13,7 +13,7 @@ from gqn_transfer.benchmarks.protocol import (
     headliner,
     strongest_baseline,
 )
-from gqn_transfer.benchmarks.statistics import Estimate, Ratio, two_digits
+from .statistics import Estimate, Ratio, two_digits
 
 LIKE = 0.05
 """Ratios within 5 % of one are "about as many"."""
@@ -25,8 +25,9 @@ def panel_headline(panel: Panel, comparison: Comparison | None) -> str:
         return f"{panel.title}: no comparison, for {_missing(panel)}."
     method, baseline = comparison.method.label, comparison.baseline.label
     where = f"{_percent(panel.threshold)} success on {panel.title}"
-    sentence = _claim(comparison, method, baseline, where)
-    return f"{sentence}{_notes(comparison)}."
+    sentence = _claim(comparison, method, baseline, where) + _notes(comparison)
+    waiting = [g.label for g in panel.groups if g.method in RAW_PIXELS and not g.finished]
+    return f"{sentence}{'; no finished seed yet of ' if waiting else ''}{', '.join(waiting)}."
 
 
 def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
@@ -36,14 +37,11 @@ def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
     method = next((one.method.method for one in comparisons if one is not None), "The GQN encoder")
     if not known:
         return f"No comparison yet: none of {len(comparisons)} settings has all that it takes."
+    waiting = len(comparisons) - len(known)
+    note = f" ({waiting} not measured yet)" if waiting else ""
     return (
         f"{method} clearly needs fewer interactions than the strongest raw-pixel baseline in "
-        f"{clear} of {len(comparisons)} settings"
-        + (
-            f" ({len(comparisons) - len(known)} not measured yet)."
-            * (len(known) < len(comparisons))
-        )
-        + "." * (len(known) == len(comparisons))
+        f"{clear} of {len(comparisons)} settings{note}."
     )
 
 
@@ -103,8 +101,9 @@ def _notes(comparison: Comparison) -> str:
         text += f"; {area}"
     elif found.low <= 1 <= found.high:
         text += "; the interval includes 1, so the difference is not clear"
-    failed = [*comparison.method.with_status("failed"), *comparison.baseline.with_status("failed")]
-    return text + (f"; {len(failed)} failed seed(s) left out" if failed else "")
+    sides = (comparison.method, comparison.baseline)
+    failed = sum(len(group.with_status("failed")) for group in sides)
+    return text + (f"; {failed} failed seed{'s' * (failed > 1)} left out" if failed else "")
 
 
 def _missing(panel: Panel) -> str:

@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
-from gqn_transfer.benchmarks.records import CellRecord, Floats
-from gqn_transfer.benchmarks.statistics import (
+
+from .records import CellRecord, Floats
+from .statistics import (
     Estimate,
     Ratio,
     area_under_curve,
-    estimate,
-    interquartile_mean,
     paired_difference,
     ratio,
     sample_efficiency_curve,
     steps_to_threshold,
 )
-from gqn_transfer.benchmarks.suites import Cell
+from .suites import Cell
 
 METHOD_ORDER = (
     "state", "pixels", "pixels-aug", "pixels-gqn-arch", "random-frozen", "ae-frozen",
@@ -133,16 +132,6 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The numbers of one group: mean final score, interquartile mean area, T of each seed (S,)."""
-
-    final: Estimate
-    area: Estimate
-    times: Floats
-    median_time: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """One method against one baseline on the seeds that both finished."""
 
@@ -163,20 +152,7 @@ def panels_of(records: list[CellRecord]) -> list[Panel]:
     return [Panel(*key, groups[key], _oracle(every, key)) for key in keys]
 
 
-def summarise(panel: Panel, group: Group, rng: np.random.Generator) -> Summary:
-    """The row of the results table; every number is nan where no seed is finished."""
-    times = group.times(panel.threshold)
-    return Summary(
-        final=estimate(group.final_scores, np.mean, rng),
-        area=estimate(group.areas, interquartile_mean, rng),
-        times=times,
-        median_time=float(np.median(times)) if len(times) else math.nan,
-    )
-
-
-def compare(
-    panel: Panel, method: Group, baseline: Group, rng: np.random.Generator
-) -> Comparison | None:
+def compare(panel: Panel, method: Group, baseline: Group, rng: np.random.Generator) -> Comparison | None:
     """Ratio and area difference on common finished seeds; None without a threshold."""
     if panel.threshold is None:
         return None
@@ -186,13 +162,13 @@ def compare(
     before = (baseline.pretraining_frames, method.pretraining_frames)
     budgets = (baseline.budget, method.budget)
     late = (budgets[0] + before[0], budgets[1] + before[1])
-    areas = [_on_seeds(group, seeds, group.areas) for group in (method, baseline)]
+    mine, other = (_on_seeds(group, seeds, group.areas) for group in (method, baseline))
     return Comparison(
         method,
         baseline,
         ratio(theirs, ours, budgets, rng),
         ratio(theirs + before[0], ours + before[1], late, rng),
-        paired_difference(*areas, rng),
+        paired_difference(mine, other, rng),
     )
 
 

@@ -36,14 +36,19 @@ def command_line() -> str:
 
 def git_revision() -> str:
     """Short revision of the checkout this package was installed from, "+changes" if dirty, or ""."""
-    here = Path(__file__).resolve().parent
     try:
-        options = {"cwd": here, "capture_output": True, "text": True, "check": True, "timeout": 10}
-        revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **options).stdout.strip()  # type: ignore[call-overload]
-        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], **options).stdout.strip()  # type: ignore[call-overload]
+        return _git("rev-parse", "--short", "HEAD") + (
+            "+changes" if _git("status", "--porcelain", "-uno") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return revision + ("+changes" if dirty else "")
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).resolve().parent
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
 
 
 def _processor() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gqn_transfer.benchmarks.suites import Cell
+from gqn_transfer.files import read_json, write_text
+
+from .suites import Cell
 
 Floats = NDArray[np.float64]
 
@@ -81,12 +82,6 @@ class EncoderRecord:
     training: list[list[str]]
 
 
-def write_json_atomic(path: Path, obj: Any) -> None:
-    """Write `obj` as JSON so that `path` holds the old text or the new, never a part."""
-    text = json.dumps(obj, indent=2, sort_keys=True, allow_nan=False, default=_plain) + "\n"
-    _replace_text(Path(path), text)
-
-
 def append_row(path: Path, row: CurveRow) -> None:
     """Append one evaluation, on disk when this returns; a new or empty file gets the header."""
     path = Path(path)
@@ -115,7 +110,7 @@ def cut_curve(path: Path, steps: int) -> None:
     """Keep the evaluations up to `steps`: a cell resumed from a checkpoint repeats the rest."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines[1:] if int(line.split(",")[0]) <= steps]
-    _replace_text(Path(path), "\n".join([HEADER, *kept]) + "\n")
+    write_text(Path(path), "\n".join([HEADER, *kept]) + "\n")
 
 
 def read_curve(path: Path, *, allow_torn: bool = False) -> Curve:
@@ -152,9 +147,7 @@ def read_suite(folder: Path) -> list[CellRecord]:
         )
     records = [_read_cell(path.parent) for path in found]
     cells = [record.cell for record in records]
-    twice = [
-        path.parent.name for path, cell in zip(found, cells, strict=True) if cells.count(cell) > 1
-    ]
+    twice = [path.parent.name for path, cell in zip(found, cells, strict=True) if cells.count(cell) > 1]
     if twice:
         raise RecordError(f"{folder}: the same cell lies in {', '.join(twice)}; keep one of them.")
     return sorted(records, key=lambda record: record.cell[:7])
@@ -185,9 +178,7 @@ def _read_cell(folder: Path) -> CellRecord:
     path = folder / "curve.csv"
     unfinished = done is None or bool(done.get("failed"))
     curve = read_curve(path, allow_torn=unfinished) if path.exists() else _as_curve([])
-    return CellRecord(
-        cell, curve.steps, curve.score, curve.return_mean, curve.wall_seconds, config, done
-    )
+    return CellRecord(cell, curve.steps, curve.score, curve.return_mean, curve.wall_seconds, config, done)
 
 
 def _read_encoder(folder: Path) -> EncoderRecord:
@@ -213,11 +204,9 @@ def _read_table(path: Path) -> list[list[str]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(
-            f"{path} is not JSON ({error}). Delete its folder and run again."
-        ) from error
+        found = read_json(path)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
     if not isinstance(found, dict):
         raise RecordError(f"{path} holds a {type(found).__name__}, expected an object.")
     return found
@@ -229,9 +218,7 @@ def _parse(path: Path, number: int, line: str) -> CurveRow:
         raise _malformed(path, number, f"{len(values)} values in {line!r}")
     try:
         steps, score, mean, std, episodes, wall = values
-        row = CurveRow(
-            int(steps), float(score), float(mean), float(std), int(episodes), float(wall)
-        )
+        row = CurveRow(int(steps), float(score), float(mean), float(std), int(episodes), float(wall))
     except ValueError as error:
         raise _malformed(path, number, str(error)) from error
     if row.steps < 0 or not 0 <= row.score <= 1:
@@ -250,21 +237,3 @@ def _malformed(path: Path, number: int, what: str) -> RecordError:
         f"evaluation. repair_curve(path) drops a torn last line; otherwise delete the cell's "
         f"folder and run the suite again."
     )
-
-
-def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written as JSON.")

@@ -12,19 +12,20 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from gqn_transfer.benchmarks.headlines import area_text, suite_headline
-from gqn_transfer.benchmarks.protocol import BASELINES, ORACLE, Group, Panel, panels_of
-from gqn_transfer.benchmarks.records import (
+from rich.console import Console
+from rich.table import Table
+
+from .headlines import area_text, suite_headline
+from .protocol import BASELINES, ORACLE, Group, Panel, panels_of
+from .records import (
     CellRecord,
     EncoderRecord,
     read_encoders,
     read_suite,
     read_suite_info,
 )
-from gqn_transfer.benchmarks.suites import Cell
-from gqn_transfer.benchmarks.summary import Analysis, Row, analyse, ratio_text, write_summary
-from rich.console import Console
-from rich.table import Table
+from .suites import Cell
+from .summary import Analysis, Row, analyse, ratio_text, write_summary
 
 SEED = 0
 """Of the bootstrap's generator: the same folder gives the same report."""
@@ -142,7 +143,7 @@ def _page(
 
 
 def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list[Row]:
-    from gqn_transfer.benchmarks.figures import QUANTITIES, curve_figure, figure_png  # slow
+    from .figures import QUANTITIES, curve_figure, figure_png  # slow
 
     written = []
     for quantity in QUANTITIES:
@@ -168,18 +169,22 @@ def _progress(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
 
 def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
     base = {"panel": panel.title, "method": group.label, "trace": ""}
-    times = iter(group.times(panel.threshold))
-    for record in group.records:
+    times = group.times(panel.threshold)
+    censored = [one for one, t in zip(group.finished, times, strict=True) if math.isinf(t)]
+    if censored:
+        finals = ", ".join(f"{record.score[-1]:.2f}" for record in censored)
+        seeds = ", ".join(str(record.cell.seed) for record in censored)
+        detail = f"not reached in {censored[0].steps[-1]:,.0f} steps; final scores {finals}"
+        yield base | {"seeds": seeds, "what": "censored", "detail": detail}
+    for record in (*group.with_status("failed"), *group.with_status("running")):
         last = f"{record.steps[-1]:,.0f} steps" if record.steps.size else "no evaluation"
-        row = base | {"seed": str(record.cell.seed)}
-        if record.status == "done" and math.isinf(next(times)):
-            best = f"final score {record.score[-1]:.3f}, threshold {panel.threshold:.3f}"
-            yield row | {"what": "censored", "detail": f"not reached in {last}; {best}"}
-        elif record.status == "running":
-            yield row | {"what": "running or interrupted", "detail": f"last evaluation: {last}"}
-        elif record.status == "failed":
+        row = base | {"seeds": str(record.cell.seed)}
+        if record.status == "running":
+            what = "running or interrupted"
+            yield row | {"what": what, "detail": f"last evaluation: {last}"}
+        else:
             trace = str((record.done or {}).get("failed") or "no evaluation was recorded").strip()
-            detail = f"{trace.splitlines()[-1]} (after {last})"
+            detail = f"{trace.splitlines()[-1]} (last evaluation: {last})"
             yield row | {"what": "failed", "detail": detail, "trace": trace}
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
-
 from gqn_transfer.envs import cameras, rendering, state
 from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.scenes import SCENE_CAMERAS, sample_scenes
+from tqdm import tqdm
+
 from gqn_transfer.files import read_json, write_json
 from gqn_transfer.scenes import Scenes, ScenesError, finish, shard_path, write_shard
 

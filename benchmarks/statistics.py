@@ -82,9 +82,7 @@ def interquartile_mean(values: ArrayLike, *, axis: int | None = None) -> Floats:
     return mean[0] if axis is None else mean
 
 
-def resample_runs(
-    runs: int, tasks: int, rng: np.random.Generator, resamples: int
-) -> NDArray[np.int64]:
+def resample_runs(runs: int, tasks: int, rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
     """Indices of runs, drawn with replacement within each task: int (R, runs, tasks)."""
     return rng.integers(runs, size=(resamples, runs, tasks))
 

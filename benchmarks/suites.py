@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-OPTION_KEYS = ("episodes", "evaluate_every", "num_envs")
-"""Keys that `Cell.options` may hold: evaluation episodes, steps between evaluations, parallel envs."""
+OPTION_KEYS = ("episodes", "evaluate_every", "image_size", "num_envs")
+"""Keys that `Cell.options` may hold; `run_cell.DEFAULTS` says what they mean."""
 
 
 class Cell(NamedTuple):
@@ -31,7 +31,9 @@ class Cell(NamedTuple):
     @property
     def canonical_json(self) -> str:
         """The text whose hash names the cell: sorted keys, no spaces."""
-        return json.dumps(self._asdict() | {"options": dict(self.options)}, sort_keys=True, separators=(",", ":"))
+        return json.dumps(
+            self._asdict() | {"options": dict(self.options)}, sort_keys=True, separators=(",", ":")
+        )
 
     @property
     def name(self) -> str:
@@ -43,3 +45,81 @@ class Cell(NamedTuple):
     def from_json(cls, fields: dict[str, Any]) -> Cell:
         """The inverse of `canonical_json`, after `json.loads`."""
         return cls(**(fields | {"options": tuple(sorted(fields["options"].items()))}))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cells that belong together and one line that says what for."""
+
+    description: str
+    cells: tuple[Cell, ...]
+
+
+FROZEN_ENCODER = {"random-frozen": "random", "supervised-frozen": "supervised", "gqn-frozen": "gqn"}
+"""Method -> last part of the name of its recipe in a suite."""
+
+
+def grid(
+    suite: str,
+    tasks: Iterable[str],
+    cameras: Iterable[str],
+    methods: Mapping[str, int],
+    seeds: Iterable[int],
+    algo: str = "ppo",
+    **options: int,
+) -> tuple[Cell, ...]:
+    """Every combination; `methods` gives each method its budget in steps."""
+    extra = tuple(sorted(options.items()))
+    if unknown := [key for key in options if key not in OPTION_KEYS]:
+        raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
+    encoders = {method: f"{suite}-{last}" for method, last in FROZEN_ENCODER.items()}
+    return tuple(
+        Cell(suite, task, method, algo, camera, encoders.get(method, ""), seed, steps, extra)
+        for task in tasks
+        for camera in cameras
+        for method, steps in methods.items()
+        for seed in seeds
+    )
+
+
+SMALL = {"episodes": 2, "evaluate_every": 250, "image_size": 16, "num_envs": 2}
+PIXEL_BUDGET = 100_000
+
+SUITES: Mapping[str, Suite] = MappingProxyType(
+    {
+        "smoke": Suite(
+            "every stage in small, for tests: no result",
+            grid(
+                "smoke",
+                tasks=["Reach-v0"],
+                cameras=["fixed"],
+                methods=dict.fromkeys(["state", "pixels-aug", "gqn-frozen"], 500),
+                seeds=[0],
+                **SMALL,
+            ),
+        ),
+        "quick": Suite(
+            "Reach, fixed camera: does a GQN pretrained for minutes beat raw pixels?",
+            grid(
+                "quick",
+                tasks=["Reach-v0"],
+                cameras=["fixed"],
+                methods={
+                    "state": 60_000,
+                    "pixels-aug": PIXEL_BUDGET,
+                    "random-frozen": PIXEL_BUDGET,
+                    "gqn-frozen": PIXEL_BUDGET,
+                },
+                seeds=[0, 1, 2],
+            ),
+        ),
+    }
+)
+"""Name -> suite."""
+
+
+def suite_named(name: str) -> Suite:
+    """The suite of that name; ValueError lists what exists."""
+    if name not in SUITES:
+        raise ValueError(f"unknown suite {name!r}; known: {', '.join(SUITES)}")
+    return SUITES[name]

@@ -9,21 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gqn_transfer.benchmarks.headlines import panel_headline
-from gqn_transfer.benchmarks.protocol import (
+
+from .headlines import panel_headline
+from .protocol import (
     BASELINES,
     Comparison,
     Group,
     Panel,
-    Summary,
     compare,
     headliner,
     strongest_baseline,
-    summarise,
 )
-from gqn_transfer.benchmarks.statistics import Estimate, Ratio
+from .records import Floats
+from .statistics import Estimate, Ratio, estimate, interquartile_mean
 
 Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one group: mean final score, interquartile mean area, T of each seed (S,)."""
+
+    final: Estimate
+    area: Estimate
+    times: Floats
+    median_time: float
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,17 @@ class Analysis:
     """By the labels of method and baseline."""
     rows: list[Row]
     """One per group, in the panel's order."""
+
+
+def summarise(panel: Panel, group: Group, rng: np.random.Generator) -> Summary:
+    """The row of the results table; every number is nan where no seed is finished."""
+    times = group.times(panel.threshold)
+    return Summary(
+        final=estimate(group.final_scores, np.mean, rng),
+        area=estimate(group.areas, interquartile_mean, rng),
+        times=times,
+        median_time=float(np.median(times)) if len(times) else math.nan,
+    )
 
 
 def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
@@ -80,9 +101,7 @@ def ratio_text(ratio: Ratio) -> str:
     return f"{ratio.text} [{ratio.interval_text}]"
 
 
-def _row(
-    panel: Panel, group: Group, summary: Summary, found: dict[tuple[str, str], Comparison]
-) -> Row:
+def _row(panel: Panel, group: Group, summary: Summary, found: dict[tuple[str, str], Comparison]) -> Row:
     """All texts of one group; "" is a number that does not exist (yet)."""
     cell, frames = group.cell, group.pretraining_frames
     return {
@@ -131,6 +150,6 @@ def _seeds(group: Group, status: str) -> str:
     return ";".join(str(record.cell.seed) for record in group.with_status(status))
 
 
-def _columns(name: str, estimate: Estimate) -> Row:
-    ends = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+def _columns(name: str, found: Estimate) -> Row:
+    ends = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     return {key: number_text(value) for key, value in ends.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WORKSPACE_CENTRE = np.array([-0.45, 0.0, 0.35])
+WORKSPACE_CENTRE = np.array([-0.45, 0.0, 0.3])
 """Where every camera looks, metres."""
 WORKSPACE_SIZE = np.array([0.6, 0.6, 0.5])
 """Edges of the box that holds targets and objects, metres; its floor is 5 cm above the room's."""

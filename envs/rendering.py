@@ -129,9 +129,6 @@ def backend() -> str:
     raise NoOpenGLError(NO_GL.format(tried="EGL, OSMesa"))
 
 
-
-
-
 def _egl_has_a_device() -> bool:
     """True if a driver answers: the library alone loads without one, and fails later."""
     try:

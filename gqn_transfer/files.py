@@ -22,19 +22,29 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Atomically write `text` as UTF-8."""
+    write_atomic(path, lambda temporary: _fill(temporary, text))
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Atomically write `content` as indented JSON."""
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    write_atomic(path, lambda temporary: _write_text(temporary, text))
+    """Atomically write `content` as indented JSON; NaN is refused, numpy's values are taken as Python's."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, default=_plain) + "\n")
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file; ValueError names the file if it is not JSON."""
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it and run the same command again") from error
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): delete it and run the same command again") from error
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
+def _fill(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written as JSON")

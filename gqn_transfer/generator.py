@@ -9,19 +9,20 @@ Per layer l (Eslami et al. 2018, generation and inference cores; Gregor et al. 2
     h_g, c_g    = generation(z_l, v_q, r, h_g)
     u           = u + canvas(h_g)
 
-Ours, for speed on a CPU: the canvas u has the resolution of the latent map and is upsampled once at
-the end; what r, v_q and x_q add to gates and prior is computed once per sequence (the same sums as
-concatenating them at every layer). The prior of every layer, the first included, sees r and v_q.
+Ours: the canvas u has the resolution of the latent map and is upsampled once at the end. r and v_q
+become learned spatial maps, added (a constant broadcast would tell the cores nothing about space).
+What they and x_q add to gates and prior is computed once per sequence and core: the same sums as
+concatenating them at every layer. Every prior, the first included, sees r and v_q.
 """
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from gqn_transfer.representation import VIEWPOINT_FEATURES, viewpoint_features
+from .representation import VIEWPOINT_FEATURES, viewpoint_features
 
 LOG_STD_BOUND = 5.0
 """Latent log standard deviations are squashed smoothly into (-5, 5)."""
@@ -44,7 +45,7 @@ class GeneratorConfig:
     canvas_channels: int = 64
     """Channels of the canvas u (the paper: 128, at full resolution)."""
     condition_channels: int = 64
-    """Channels of the spatial map made of r, and of that made of the query viewpoint."""
+    """Channels of the spatial map that carries r and the query viewpoint to the cores."""
     latent_map: int = 8
     """Height and width of states, latents and canvas (the paper: 16)."""
     core_kernel: int = 3
@@ -199,7 +200,8 @@ class Core(nn.Module):
     ) -> tuple[State, LatentStep]:
         """One layer. z comes from the posterior where there is one, else from the prior.
 
-        first: the state is zero, so its convolutions are left out.
+        first: the state is zero, so its convolutions are left out (an unshared first core has
+        them all the same).
         """
         h_g, c_g, h_e, c_e, u = state
         raw = static.generation if first else static.generation + self.generation(h_g)
@@ -246,13 +248,13 @@ def _code_to_map(code_shape: tuple[int, ...], channels: int, size: int) -> nn.Se
 def _decoder(config: GeneratorConfig) -> nn.Sequential:
     """Canvas (B, u, s, s) -> image mean (B, 3, H, W), linear: each stage doubles the resolution."""
     channels, scale = config.canvas_channels, config.image_size // config.latent_map
-    layers: list[nn.Module] = [_group_norm(channels), nn.SiLU()]
+    layers: list[nn.Module] = [_norm(channels), nn.SiLU()]
     stages = max(scale.bit_length() - 2, 0)  # the last doubling is a PixelShuffle
     for stage in range(stages):
         width = max(config.canvas_channels >> stage, 16)
         layers.append(nn.ConvTranspose2d(channels, width, 4, 2, 1))
-        if stage < stages - 1:  # GroupNorm is slow at high resolution
-            layers.append(_group_norm(width))
+        if stage < stages - 1:  # normalisation is slow at high resolution
+            layers.append(_norm(width))
         layers.append(nn.SiLU())
         channels = width
     last = scale >> stages
@@ -260,8 +262,9 @@ def _decoder(config: GeneratorConfig) -> nn.Sequential:
     return nn.Sequential(*layers, output, nn.PixelShuffle(last))
 
 
-def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(8, channels), channels)
+def _norm(channels: int) -> nn.GroupNorm:
+    """One group: with few channels a group, the normalisation would erase uniform colour."""
+    return nn.GroupNorm(1, channels)
 
 
 class Generator(nn.Module):
@@ -274,9 +277,7 @@ class Generator(nn.Module):
         patch = config.image_size // size
         self.code_map = _code_to_map(code_shape, channels, size)
         self.viewpoint_map = VectorToMap(VIEWPOINT_FEATURES, channels, size)
-        self.query_encoder = nn.Sequential(
-            nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU()
-        )
+        self.query_encoder = nn.Sequential(nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU())
         cores = 1 if config.shared_core else config.layers
         self.cores = nn.ModuleList(Core(config) for _ in range(cores))
         self.decoder = _decoder(config)
@@ -308,13 +309,14 @@ class Generator(nn.Module):
         generator: latents are sampled with it; without one each takes its mean.
         """
         viewpoint = self.viewpoint_map(viewpoint_features(query_viewpoint))
-        condition = nn.functional.silu(viewpoint + self.code_map(r))
+        condition = viewpoint + self.code_map(r)
         query = None if query_image is None else self.query_encoder(query_image)
-        statics: list[Static] = [core.static(condition, query) for core in self.cores]
+        cores = cast("list[Core]", list(self.cores))
+        statics = [core.static(condition, query) for core in cores]
         state, steps = self._initial_state(condition), []
         for layer in range(self.config.layers):
-            which = layer % len(self.cores)
-            state, step = self.cores[which](state, statics[which], generator, layer == 0)
+            which = layer % len(cores)
+            state, step = cores[which](state, statics[which], generator, layer == 0)
             steps.append(step)
         return Rollout(self.decoder(state.u).float(), tuple(steps))
 

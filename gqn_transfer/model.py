@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gqn_transfer.generator import Generator, GeneratorConfig, Rollout
-from gqn_transfer.representation import REPRESENTATIONS, VIEWPOINT_SIZE
+from .generator import Generator, GeneratorConfig, Rollout
+from .representation import REPRESENTATIONS, VIEWPOINT_SIZE
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,10 @@ class GQNConfig(GeneratorConfig):
         super().__post_init__()
         if self.representation not in REPRESENTATIONS:
             raise ValueError(
-                f"Unknown representation {self.representation!r}; "
-                f"choose one of {', '.join(REPRESENTATIONS)}."
+                f"Unknown representation {self.representation!r}; choose one of {', '.join(REPRESENTATIONS)}."
             )
         if self.representation_size < 1:
-            raise ValueError(
-                f"representation_size must be at least 1, got {self.representation_size}."
-            )
+            raise ValueError(f"representation_size must be at least 1, got {self.representation_size}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by field name, for JSON."""
@@ -43,9 +40,7 @@ class GQNConfig(GeneratorConfig):
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
-            raise ValueError(
-                f"Unknown GQNConfig keys: {', '.join(unknown)}. Known: {', '.join(known)}."
-            )
+            raise ValueError(f"Unknown GQNConfig keys: {', '.join(unknown)}. Known: {', '.join(known)}.")
         return cls(**values)
 
 
@@ -62,7 +57,7 @@ class Elbo:
 class GQN(nn.Module):
     """Generative Query Network (Eslami et al. 2018): encode views, predict a view.
 
-    Initial weights depend on `seed` alone. Convolutions are stored channels last.
+    Initial weights depend on config and seed alone. Convolutions are stored channels last.
     """
 
     def __init__(self, config: GQNConfig | None = None, *, seed: int = 0) -> None:
@@ -179,9 +174,7 @@ def to_float(images: Tensor) -> Tensor:
         return images.float() / 255
     if images.dtype == torch.float32:
         return images
-    raise TypeError(
-        f"Images must be uint8 (0 to 255) or float32 (0 to 1), got {images.dtype}; convert them."
-    )
+    raise TypeError(f"Images must be uint8 (0 to 255) or float32 (0 to 1), got {images.dtype}; convert them.")
 
 
 def sum_views(codes: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -218,6 +211,8 @@ def elbo(log_likelihood: Tensor, kl: Tensor) -> Tensor:
 
 def likelihood_floor(sigma: float, dimensions: int) -> float:
     """Negative log likelihood of a perfect mean, nats: 6909.09 at sigma 0.7 and 64x64x3."""
+    if sigma <= 0:
+        raise ValueError(f"sigma must be positive (the paper: 2.0 down to 0.7), got {sigma}.")
     return dimensions * (0.5 * math.log(2 * math.pi) + math.log(sigma))
 
 

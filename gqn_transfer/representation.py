@@ -1,9 +1,8 @@
 """Representation networks: one view (image and viewpoint) to one code.
 
-The code of a scene is the element-wise sum of the codes of its views (Eslami et al. 2018, eq. 1 of
-the supplement), taken in `model.py`. `Pyramid`, `Tower` and `Pool` have the paper's layers; `Conv`
-is ours, for short training on a CPU. None has BatchNorm or Dropout: a view's code depends on that
-view alone.
+The code of a scene is the element-wise sum of the codes of its views (Eslami et al. 2018), taken in
+`model.py`. `Pyramid`, `Tower` and `Pool` have the layers of that paper's supplement; `Conv` is ours,
+for short training on a CPU. None has BatchNorm or Dropout: a code depends on its own view alone.
 """
 
 import math
@@ -46,16 +45,26 @@ def _broadcast(viewpoints: Tensor, like: Tensor) -> Tensor:
     return viewpoints.to(like.dtype)[:, :, None, None].expand(-1, -1, *like.shape[-2:])
 
 
-class Pyramid(nn.Module):
-    """The paper's pyramid (Fig. S1): strided convolutions over [image, viewpoint]; code (B, C).
+class Representation(nn.Module):
+    """Base of the representation networks: image size (pixels) and code size in, code shape out."""
+
+    code_shape: tuple[int, ...]
+    """Shape of one code: (C,), or (C, h, w) for the tower."""
+
+    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
+        super().__init__()
+        self.image_size, self.code_shape = image_size, (representation_size,)
+
+
+class Pyramid(Representation):
+    """The paper's pyramid: strided convolutions over [image, viewpoint]; code (B, C).
 
     2,139,872 parameters and 7.6 million multiplications per 64x64 view at C = 256.
     """
 
     def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__()
+        super().__init__(image_size, representation_size)
         _check_image_size("Pyramid", image_size, 8)
-        self.code_shape: tuple[int, ...] = (representation_size,)
         last = image_size // 8
         self.layers = nn.Sequential(
             nn.Conv2d(3 + VIEWPOINT_SIZE, 32, 2, 2), nn.ReLU(),
@@ -69,17 +78,17 @@ class Pyramid(nn.Module):
         return self.layers(torch.cat([images, _broadcast(viewpoints, images)], dim=1)).flatten(1)
 
 
-class Tower(nn.Module):
-    """The paper's tower (Fig. S1): residual convolutions; code (B, C, H/4, W/4).
+class Tower(Representation):
+    """The paper's tower: residual convolutions; code (B, C, H/4, W/4).
 
     1,962,368 parameters and 731 million multiplications per 64x64 view at C = 256. Skip paths are
     added after the ReLU.
     """
 
     def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__()
+        super().__init__(image_size, representation_size)
         _check_image_size("Tower", image_size, 4)
-        self.code_shape: tuple[int, ...] = (representation_size, image_size // 4, image_size // 4)
+        self.code_shape = (representation_size, image_size // 4, image_size // 4)
         merged = 256 + VIEWPOINT_SIZE
         self.enter = nn.Conv2d(3, 256, 2, 2)
         self.skip1 = nn.Conv2d(256, 256, 2, 2)
@@ -100,20 +109,19 @@ class Tower(nn.Module):
         return relu(self.leave(x))
 
 
-class Pool(nn.Module):
-    """The paper's pool (Fig. S1): the tower, averaged over space; code (B, C)."""
+class Pool(Representation):
+    """The paper's pool: the tower, averaged over space; code (B, C)."""
 
     def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__()
+        super().__init__(image_size, representation_size)
         self.tower = Tower(image_size, representation_size)
-        self.code_shape: tuple[int, ...] = (representation_size,)
 
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
         return self.tower(images, viewpoints).mean(dim=(2, 3))
 
 
-class Conv(nn.Module):
+class Conv(Representation):
     """Our small network for CPU budgets; code (B, C).
 
     The viewpoint enters as 43 Fourier features at a quarter of the resolution. The last map is
@@ -121,9 +129,8 @@ class Conv(nn.Module):
     """
 
     def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__()
+        super().__init__(image_size, representation_size)
         _check_image_size("Conv", image_size, 16)
-        self.code_shape: tuple[int, ...] = (representation_size,)
         self.enter = nn.Sequential(
             nn.Conv2d(3, 48, 4, 2, padding=1), nn.SiLU(),
             nn.Conv2d(48, 96, 4, 2, padding=1), nn.GroupNorm(8, 96), nn.SiLU(),
@@ -143,7 +150,7 @@ class Conv(nn.Module):
         return self.leave(self.enter(images) + bias[:, :, None, None])
 
 
-REPRESENTATIONS: dict[str, type[nn.Module]] = {
+REPRESENTATIONS: dict[str, type[Representation]] = {
     "conv": Conv,
     "pyramid": Pyramid,
     "tower": Tower,

@@ -52,13 +52,15 @@ class Scenes:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Scenes:
-        """Open a finished folder; `ScenesError` if it is missing, unfinished, truncated or of another schema."""
+        """Open a finished folder; `ScenesError` if it is unfinished, truncated or of another schema."""
         folder = Path(folder)
         meta = _read_meta(folder)
         shards = tuple(_open_shard(path, meta) for path in sorted(folder.glob("shard-*")))
         count = sum(len(shard.images) for shard in shards)
         if count != meta["count"]:
-            raise ScenesError(f"{folder}: {count} scenes in its shards but {meta['count']} in meta.json: {REBUILD}")
+            raise ScenesError(
+                f"{folder}: {count} scenes in its shards but {meta['count']} in meta.json: {REBUILD}"
+            )
         return cls(folder, meta, shards)
 
     def __len__(self) -> int:
@@ -68,7 +70,9 @@ class Scenes:
         """Copy the scenes at `indices` (B,) into memory."""
         starts = np.cumsum([0] + [len(shard.images) for shard in self.shards])
         shard_of = np.searchsorted(starts, indices, side="right") - 1
-        rows = [self._row(shard, index - starts[shard]) for shard, index in zip(shard_of, indices, strict=True)]
+        rows = [
+            self._row(shard, index - starts[shard]) for shard, index in zip(shard_of, indices, strict=True)
+        ]
         return Batch(*(np.stack(field) for field in zip(*rows, strict=True)))
 
     def _row(self, shard: int, index: int) -> Sequence[np.ndarray]:
@@ -150,7 +154,9 @@ def _open_shard(path: Path, meta: dict[str, Any]) -> Batch:
     batch = Batch(*arrays)
     expected = (meta["views"], meta["image_size"], meta["image_size"], 3)
     if batch.images.shape[1:] != expected:
-        raise ScenesError(f"{path}/images.npy: shape {batch.images.shape}, expected (N, {expected}): {REBUILD}")
+        raise ScenesError(
+            f"{path}/images.npy: shape {batch.images.shape}, expected (N, {expected}): {REBUILD}"
+        )
     if len({len(array) for array in batch}) != 1:
         raise ScenesError(f"{path}: its arrays hold different numbers of scenes: {REBUILD}")
     return batch

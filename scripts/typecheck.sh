@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Type check the package as it installs: mypy cannot follow the folder mapping in the checkout, where
-# it would see the folder gqn_transfer/ alone and call that a success. Hence the count at the end.
+# it would see the folder gqn_transfer/ alone and call that a success. Hence the count at the end, and
+# no namespace packages, as which mypy would count the asset folders.
 #   scripts/typecheck.sh PYTHON FOLDER...
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +14,7 @@ rm -rf build/lib "$installed"  # setuptools would pack modules left over from an
 
 status=0
 output=$(cd "$installed" && "$python" -m mypy --config-file "$root/pyproject.toml" \
-  --cache-dir "$root/.mypy_cache" -p gqn_transfer 2>&1) || status=$?
+  --cache-dir "$root/.mypy_cache" --no-namespace-packages -p gqn_transfer 2>&1) || status=$?
 # Name the files as they are in the checkout.
 sed -E 's#^gqn_transfer/(envs|agents|benchmarks)/#\1/#' <<<"$output"
 

@@ -15,9 +15,7 @@ def main() -> None:
     origin = Path(gqn_transfer.__file__)
     assert origin.is_relative_to(sys.prefix), f"not the installed package: {origin}"
 
-    modules = [
-        found.name for found in pkgutil.walk_packages(gqn_transfer.__path__, "gqn_transfer.")
-    ]
+    modules = [found.name for found in pkgutil.walk_packages(gqn_transfer.__path__, "gqn_transfer.")]
     for package in ("envs", "agents", "benchmarks"):
         assert f"gqn_transfer.{package}" in modules, f"gqn_transfer.{package} is not installed"
     for module in modules:

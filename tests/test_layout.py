@@ -144,18 +144,14 @@ def unpickling_faults(text: str, file: str) -> list[str]:
 def run_python(program: str, cwd: Path) -> subprocess.CompletedProcess:
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"}
     command = [sys.executable, "-c", program]
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("check", [import_faults, unpickling_faults])
 def test_sources_keep_the_rules(check):
     files = sources()
     assert {path.relative_to(ROOT).parts[0] for path in files} == set(PACKAGES)
-    faults = [
-        fault for path in files for fault in check(path.read_text(), str(path.relative_to(ROOT)))
-    ]
+    faults = [fault for path in files for fault in check(path.read_text(), str(path.relative_to(ROOT)))]
     assert not faults, "\n".join(faults)
 
 

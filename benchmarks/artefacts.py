@@ -1,0 +1,83 @@
+"""Encoders as recipes: which scenes, which pretraining. Built once per suite, before its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gqn_transfer.encoder import find_checkpoint
+from gqn_transfer.files import read_json
+from gqn_transfer.presets import PRESETS
+from gqn_transfer.pretrain import pretrain
+
+from .encoder_report import report_encoder
+from .provenance import command_line, git_revision, library_versions, machine
+from .scene_factory import ScenesConfig, make_scenes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An encoder that a suite makes for itself."""
+
+    scenes: str
+    """Key of `SCENES`."""
+    preset: str
+    """Key of `gqn_transfer.presets.PRESETS`."""
+
+
+SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
+    {
+        "smoke": ScenesConfig(scenes=64, test_scenes=32, views=4, image_size=16),
+        "reach-20k": ScenesConfig(),
+    }
+)
+"""Name -> what to render."""
+
+ENCODERS: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "smoke-gqn": Recipe("smoke", "tiny"),
+        "smoke-random": Recipe("smoke", "tiny-random"),
+        "quick-gqn": Recipe("reach-20k", "cpu-20min"),
+        "quick-random": Recipe("reach-20k", "random"),
+        "quick-supervised": Recipe("reach-20k", "regressor-20min"),
+    }
+)
+"""Name in `Cell.encoder` -> recipe. Anything else there is a shipped name or a checkpoint's path."""
+
+
+class Unfinished(RuntimeError):
+    """A stage was stopped before its end; the same command goes on from there."""
+
+
+def ready(encoder: str, folder: Path) -> Path:
+    """The checkpoint of `encoder`, made in `folder` (scenes/, encoders/) first if it is a recipe."""
+    if encoder not in ENCODERS:
+        return find_checkpoint(encoder)
+    recipe, place = ENCODERS[encoder], folder / "encoders" / encoder
+    train, test = make_scenes(SCENES[recipe.scenes], folder / "scenes" / recipe.scenes)
+    result = pretrain(PRESETS[recipe.preset], train, test, place, provenance=provenance())
+    if not result.finished:
+        raise Unfinished(
+            f"pretraining of {encoder} stopped at step {result.step}: run the same command again"
+        )
+    if not (place / "probes.csv").exists():
+        report_encoder(result.encoder, train, test, place)
+    return result.encoder
+
+
+def pretraining_frames(checkpoint: Path) -> int:
+    """Frames rendered for the checkpoint's training, 0 for an untrained one."""
+    record = read_json(checkpoint / "checkpoint.json")
+    return int(record["frames"]) if record["steps"] else 0
+
+
+def provenance() -> dict[str, Any]:
+    """Command, revision, versions and machine of this process."""
+    return {
+        "command": command_line(),
+        "versions": library_versions() | {"revision": git_revision()},
+        "machine": machine(),
+    }

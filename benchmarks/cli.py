@@ -1,0 +1,168 @@
+"""The command `gqn-bench`: thin functions whose signatures are the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command(name="doctor")
+def doctor() -> None:
+    """Say what this machine renders with, how fast, and which versions are installed."""
+    from .doctor import print_report
+
+    print_report(Console())
+
+
+@app.command(name="scenes")
+def scenes(
+    out: Path,
+    scenes: int = 20_000,
+    test_scenes: int = 1_000,
+    views: int = 6,
+    image_size: int = 64,
+    randomize: str = "none",
+    camera: str = "dome",
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Render training and held-out scenes into a folder; goes on where an earlier call stopped.
+
+    Args:
+        out: Folder for train/ and test/.
+        scenes: Training scenes.
+        test_scenes: Held-out scenes, from seeds of their own.
+        views: Cameras per scene.
+        image_size: Pixels, square.
+        randomize: Looks: none, colors or full.
+        camera: dome, held_out (the wedge no training camera sees) or fixed.
+        seed: Of everything random.
+        workers: Processes; one per core by default.
+    """
+    from .scene_factory import ScenesConfig, make_scenes
+
+    config = ScenesConfig(scenes, test_scenes, views, image_size, randomize, camera, seed)
+    train, test = make_scenes(config, out, workers)
+    print(f"{len(train)} training and {len(test)} held-out scenes of {views} views in {out}")
+
+
+@app.command(name="pretrain")
+def pretrain(
+    scenes: Path,
+    out: Path,
+    preset: str = "cpu-20min",
+    seed: int = 0,
+    max_seconds: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> None:
+    """Train an encoder on rendered scenes; goes on where an earlier call stopped.
+
+    Args:
+        scenes: Folder that `gqn-bench scenes` wrote.
+        out: Folder of the run; the encoder appears in out/encoder.
+        preset: What to train and how long: a name from gqn_transfer.presets.PRESETS.
+        seed: Of weights, batches and latents.
+        max_seconds: Stop after a checkpoint by then; the same command goes on.
+        device: auto, cpu or cuda.
+        precision: auto (bf16 where the hardware has it), bf16 or fp32.
+    """
+    from gqn_transfer import presets
+    from gqn_transfer.pretrain import pretrain as run
+    from gqn_transfer.scenes import Scenes
+
+    from .artefacts import provenance
+
+    config = dataclasses.replace(presets.preset_named(preset), seed=seed)
+    train, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
+    result = run(
+        config, train, test, out,
+        max_seconds=max_seconds, device=device, precision=precision, provenance=provenance(),
+    )  # fmt: skip
+    print(
+        f"encoder in {result.encoder}" if result.finished else f"stopped at step {result.step}: run it again"
+    )
+
+
+@app.command(name="evaluate")
+def evaluate(checkpoint: Positional[str], scenes: Path, out: Path) -> None:
+    """Probe an encoder's codes on held-out scenes and draw what its GQN predicts.
+
+    Args:
+        checkpoint: A shipped name or a checkpoint's folder.
+        scenes: Folder that `gqn-bench scenes` wrote.
+        out: Folder for probes.csv and predictions.png.
+    """
+    from gqn_transfer.encoder import find_checkpoint
+    from gqn_transfer.scenes import Scenes
+
+    from .encoder_report import report_encoder
+
+    train, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
+    table = Table("probe", "quantity", "median error", "R²", title=f"{checkpoint}, one view")
+    for row in report_encoder(find_checkpoint(checkpoint), train, test, out):
+        table.add_row(row.probe, row.quantity, f"{row.median_error:.3f} {row.unit}", f"{row.r2:.2f}")
+    Console().print(table)
+
+
+@app.command(name="list")
+def list_suites() -> None:
+    """List the suites, with their cells and steps."""
+    from .suites import SUITES
+
+    table = Table("suite", "cells", "steps", "what for")
+    for name, suite in SUITES.items():
+        steps = sum(cell.steps for cell in suite.cells)
+        table.add_row(name, str(len(suite.cells)), f"{steps:,}", suite.description)
+    Console().print(table)
+
+
+@app.command(name="run")
+def run(suite: Positional[str], out: Path | None = None, workers: int | None = None) -> None:
+    """Run a suite: its scenes, its encoders, its cells. What is finished is skipped.
+
+    Args:
+        suite: A name from `gqn-bench list`.
+        out: Folder for everything; runs/SUITE by default.
+        workers: Cells side by side; one per core by default.
+    """
+    from .engine import run_suite
+    from .suites import suite_named
+
+    failed = run_suite(suite_named(suite), out or Path("runs", suite), workers)
+    if failed:
+        raise SystemExit(f"{failed} cells failed: see done.json in their folders")
+
+
+@app.command(name="report")
+def report(folder: Positional[Path]) -> None:
+    """Write FOLDER/report/index.html, figures and summary.csv, and print the summary.
+
+    Args:
+        folder: What `gqn-bench run --out` wrote.
+    """
+    from .report import print_summary, write_report
+
+    path = write_report(folder)
+    print_summary(folder)
+    print(f"report: {path}")
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend are one message, not a traceback."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    try:
+        app.cli(prog="gqn-bench", description=__doc__)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"gqn-bench: {error}")

@@ -1,0 +1,88 @@
+"""Checkpoints: `weights.safetensors` and `checkpoint.json` in one folder. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .files import read_json, write_atomic, write_json
+
+FORMAT_VERSION = 1
+CAMERA_CONVENTION = "xyz-cosyaw-sinyaw-cospitch-sinpitch/z-up/metres"
+"""The viewpoint convention every checkpoint is trained in; `envs.cameras` states it in full."""
+WEIGHTS, RECORD = "weights.safetensors", "checkpoint.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file, what was expected and the cure."""
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """Write weights, then the record that names them: a folder with a record is whole."""
+    contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    write_atomic(folder / WEIGHTS, lambda path: save_file(contiguous, path))
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "camera_convention": CAMERA_CONVENTION,
+        "fingerprint": fingerprint(contiguous),
+    }
+    write_json(folder / RECORD, record | facts)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The JSON record of a checkpoint of this format and camera convention."""
+    path = folder / RECORD
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} is no checkpoint: it has no {RECORD}; train one with `gqn-bench pretrain`"
+        )
+    record = read_json(path)
+    for key, expected in (("format_version", FORMAT_VERSION), ("camera_convention", CAMERA_CONVENTION)):
+        if record.get(key) != expected:
+            raise CheckpointError(
+                f"{path}: {key} is {record.get(key)!r}, this program reads {expected!r}; "
+                "train the encoder again with this version, or use the version that wrote it"
+            )
+    return record
+
+
+def load_tensors(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, checked against the fingerprint in its record."""
+    record = read_record(folder)
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is missing or truncated ({error}): restore it or train again"
+        ) from error
+    if fingerprint(tensors) != record["fingerprint"]:
+        raise CheckpointError(
+            f"{path} is not what {RECORD} describes (another fingerprint): restore the pair"
+        )
+    return tensors
+
+
+def load_into(module: torch.nn.Module, tensors: dict[str, Tensor], source: str | os.PathLike[str]) -> None:
+    """Load a state dict whose every name and shape must match."""
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{source} does not fit the network its record describes: {error}") from error
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """16 hex digits of the names, shapes and values of `tensors`."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,30 @@
+"""Where to compute and in which precision: `device="auto"`, bf16 where the hardware has it."""
+
+from __future__ import annotations
+
+import torch
+
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The named device; "auto" is a GPU when there is one."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """True where bf16 runs in hardware; elsewhere a CPU emulates it, slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
+
+
+def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
+    """Context in which forward passes run in `precision`, one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
+    enabled = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

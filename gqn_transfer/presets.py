@@ -1,0 +1,107 @@
+"""Pretraining as data: what to train, how long, on which schedule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from .model import GQNConfig
+
+OBJECTIVES = ("rendering", "regression", "random")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One pretraining run. Everything anneals over the run's own number of steps."""
+
+    objective: str = "rendering"
+    """`rendering`: the GQN's bound; `regression`: supervised by the simulator's state, the ceiling;
+    `random`: no training at all (steps=0), the control."""
+    model: GQNConfig = field(default_factory=GQNConfig)
+    """Sizes of the networks."""
+    steps: int = 4000
+    """Gradient steps."""
+    batch: int = 32
+    """Scenes per step."""
+    queries: int = 1
+    """Query views per scene and step."""
+    max_contexts: int = 3
+    """Context views per scene: one number M ~ U{1..max_contexts} a batch, as in the paper."""
+    learning_rate: tuple[float, float] = (7e-4, 7e-5)
+    """Adam's, linear from the first to the last step (the paper: 5e-4 to 5e-5 over 1.6e6 steps)."""
+    sigma: tuple[float, float] = (0.25, 0.15)
+    """Pixel standard deviation, linear over the first half of the run (the paper: 2.0 to 0.7)."""
+    warm_up: float = 0.15
+    """Share of the run in which the query view is its own only context."""
+    transition: float = 0.3
+    """Share of the run, after the warm-up, over which contexts become disjoint from the query."""
+    foreground_weight: float = 4.0
+    """Weight of arm and target pixels in the training likelihood; 1 is the plain bound."""
+    adam_epsilon: float = 1e-6
+    """Large enough that the noise in a silent encoder's gradients is not amplified."""
+    clip_gradient: float = 1.0
+    """Largest norm of a step's gradient."""
+    seed: int = 0
+    """Of initial weights, batches and latents: the same seed gives the same run."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"objective={self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
+        if (self.steps == 0) != (self.objective == "random"):
+            raise ValueError(
+                f"objective={self.objective!r} with steps={self.steps}: random, and only it, takes 0"
+            )
+        for name in ("batch", "queries", "max_contexts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        if min(self.warm_up, self.transition) < 0 or self.warm_up + self.transition > 1:
+            raise ValueError(f"warm_up={self.warm_up} and transition={self.transition} must fit in one run")
+
+    @property
+    def views_needed(self) -> int:
+        """Views a scene must have: the queries and, beside them, the contexts."""
+        return self.queries + self.max_contexts if self.objective == "rendering" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PretrainConfig:
+        """The inverse of `to_dict`; unknown keys are refused with the list of known ones."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
+        values = dict(values)
+        for name in ("learning_rate", "sigma"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**(values | {"model": GQNConfig.from_dict(values.get("model", {}))}))
+
+
+TINY = GQNConfig(
+    image_size=16, representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
+    condition_channels=16, latent_map=4,
+)  # fmt: skip
+PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
+    {
+        "tiny": PretrainConfig(model=TINY, steps=30, batch=4),
+        "tiny-random": PretrainConfig(objective="random", model=TINY, steps=0),
+        "cpu-20min": PretrainConfig(),
+        "random": PretrainConfig(objective="random", steps=0),
+        "regressor-20min": PretrainConfig(
+            objective="regression", batch=16, learning_rate=(1e-3, 1e-5), adam_epsilon=1e-8
+        ),
+    }
+)
+"""Name -> run. Times are for two CPU cores with bf16."""
+
+
+def preset_named(name: str) -> PretrainConfig:
+    """The preset of that name; ValueError lists what exists."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,187 @@
+"""Files survive a crash, a round trip changes nothing, and malformed ones are refused by line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gqn_transfer.benchmarks.records import (
+    HEADER,
+    CurveRow,
+    RecordError,
+    append_row,
+    cut_curve,
+    read_curve,
+    read_encoders,
+    read_suite,
+    repair_curve,
+)
+from gqn_transfer.benchmarks.suites import Cell
+
+from gqn_transfer.files import write_json
+
+ROWS = [CurveRow(0, 0.02, 7.5, 1.25, 50, 1.5), CurveRow(1000, 0.1, 1 / 3, 2.0, 50, 9.75)]
+
+
+def write_cell(folder: Path, seed: int = 0, rows: list[CurveRow] = ROWS) -> Path:
+    cell = Cell("toy", "Reach", "pixels", "ppo", "fixed", "", seed, 1000, (("episodes", 50),))
+    place = folder / "cells" / cell.name
+    place.mkdir(parents=True)
+    write_json(place / "config.json", {"cell": json.loads(cell.canonical_json)})
+    for row in rows:
+        append_row(place / "curve.csv", row)
+    return place
+
+
+def test_rows_round_trip_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    for row in ROWS:
+        append_row(path, row)
+    assert path.read_text().splitlines()[0] == HEADER
+    np.testing.assert_array_equal(np.stack(read_curve(path), axis=1), np.array(ROWS))
+
+
+def test_numpy_numbers_are_written_as_plain_ones(tmp_path: Path) -> None:
+    row = CurveRow(np.int64(5), np.float32(0.5), np.float64(2), np.float64(0), np.int64(50), 1.0)  # type: ignore[arg-type]
+    append_row(tmp_path / "curve.csv", row)
+    assert (tmp_path / "curve.csv").read_text().splitlines()[1] == "5,0.5,2.0,0.0,50,1.0"
+    write_json(tmp_path / "done.json", {"a": np.float32(0.5), "b": np.arange(2)})
+    assert json.loads((tmp_path / "done.json").read_text()) == {"a": 0.5, "b": [0, 1]}
+
+
+@pytest.mark.parametrize("bad", [{"x": object()}, {"x": float("nan")}])
+def test_failed_serialisation_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, bad: dict[str, object]
+) -> None:
+    path = tmp_path / "done.json"
+    write_json(path, {"x": 1})
+    with pytest.raises((TypeError, ValueError)):
+        write_json(path, bad)
+    assert [found.name for found in tmp_path.iterdir()] == ["done.json"]
+    assert json.loads(path.read_text()) == {"x": 1}
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "done.json"
+    write_json(path, {"x": 1})
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_json(path, {"x": 2})
+    assert [found.name for found in tmp_path.iterdir()] == ["done.json"]
+    assert json.loads(path.read_text()) == {"x": 1}
+
+
+@pytest.mark.parametrize("torn", ["2000,0.", "2000,0.5,1.0,2.0,50,1"])
+def test_torn_line_is_refused_then_repaired(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "curve.csv"
+    for row in ROWS:
+        append_row(path, row)
+    with path.open("a") as file:
+        file.write(torn)
+    with pytest.raises(RecordError, match=r"curve.csv, line 4.*truncated.*repair_curve"):
+        read_curve(path)
+    with pytest.raises(RecordError, match="repair_curve"):
+        append_row(path, ROWS[0])
+    assert len(read_curve(path, allow_torn=True).steps) == 2
+    assert repair_curve(path)
+    assert not repair_curve(path)
+    append_row(path, CurveRow(2000, 0.5, 1.0, 2.0, 50, 12.0))
+    assert read_curve(path).steps.tolist() == [0, 1000, 2000]
+
+
+def test_torn_header_is_repaired_to_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text("steps,sco")
+    assert repair_curve(path)
+    append_row(path, ROWS[0])
+    assert read_curve(path).score.tolist() == [0.02]
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("", "line 1"),
+        ("step,score\n", "line 1"),
+        (f"{HEADER}\n0,0.5,1,1,50\n", "line 2"),
+        (f"{HEADER}\n0,much,1,1,50,1\n", "line 2"),
+        (f"{HEADER}\n0,50,1,1,50,1\n", "line 2"),
+        (f"{HEADER}\n0,nan,1,1,50,1\n", "line 2"),
+        (f"{HEADER}\n0,0,1,1,50,1\n100,0,1,1,50,1\n100,0,1,1,50,1\n", "line 4"),
+    ],
+)
+def test_malformed_curves_name_file_line_header_and_cure(tmp_path: Path, text: str, where: str) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(text)
+    with pytest.raises(RecordError) as error:
+        read_curve(path)
+    for part in (str(path), where, HEADER, "delete the cell's folder"):
+        assert part in str(error.value)
+
+
+def test_cut_curve_keeps_the_rows_up_to_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    for row in ROWS:
+        append_row(path, row)
+    cut_curve(path, 999)
+    assert read_curve(path).steps.tolist() == [0]
+
+
+def test_suite_round_trip_and_status(tmp_path: Path) -> None:
+    done, failed = write_cell(tmp_path, 0), write_cell(tmp_path, 1)
+    running, fresh = write_cell(tmp_path, 2), write_cell(tmp_path, 3, rows=[])
+    write_json(done / "done.json", {"wall_seconds": 9.0})
+    write_json(failed / "done.json", {"failed": "Traceback: boom"})
+    (running / "curve.csv").open("a").write("2000,0.")  # another process is writing
+    records = read_suite(tmp_path)
+    assert [record.status for record in records] == ["done", "failed", "running", "running"]
+    assert [record.steps.tolist() for record in records] == [[0, 1000]] * 3 + [[]]
+    assert [record.cell.name for record in records] == [p.name for p in (done, failed, running, fresh)]
+    assert records[0].episode_return.tolist() == [7.5, 1 / 3]
+    assert records[0].wall_seconds.tolist() == [1.5, 9.75]
+
+
+def test_finished_cell_without_an_evaluation_counts_as_failed(tmp_path: Path) -> None:
+    write_json(write_cell(tmp_path, rows=[]) / "done.json", {})
+    assert read_suite(tmp_path)[0].status == "failed"
+
+
+def test_missing_and_empty_folders_name_the_command(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"No folder .*nowhere.*gqn-bench run"):
+        read_suite(tmp_path / "nowhere")
+    with pytest.raises(RecordError, match=r"no cells.*gqn-bench run"):
+        read_suite(tmp_path)
+
+
+def test_broken_config_and_copied_cells_are_refused(tmp_path: Path) -> None:
+    place = write_cell(tmp_path)
+    (place.parent / "copy").mkdir()
+    (place.parent / "copy" / "config.json").write_bytes((place / "config.json").read_bytes())
+    with pytest.raises(RecordError, match="same cell lies in copy"):
+        read_suite(tmp_path)
+    (place.parent / "copy" / "config.json").write_text('{"cell": {"task": "Reach"}}')
+    with pytest.raises(RecordError, match=r"copy.config.json: no valid cell"):
+        read_suite(tmp_path)
+    (place.parent / "copy" / "config.json").write_text("{")
+    with pytest.raises(RecordError, match="is not JSON"):
+        read_suite(tmp_path)
+
+
+def test_encoder_folders(tmp_path: Path) -> None:
+    assert read_encoders(tmp_path) == []
+    place = tmp_path / "encoders" / "conv"
+    place.mkdir(parents=True)
+    (place / "probes.csv").write_text("probe,error_cm\nridge,2.1\nmlp,1.")  # torn: dropped
+    found = read_encoders(tmp_path)[0]
+    assert (found.name, found.predictions, found.training) == ("conv", None, [])
+    assert found.probes == [["probe", "error_cm"], ["ridge", "2.1"]]
+    (place / "probes.csv").write_text("probe,error_cm\nridge\n")
+    with pytest.raises(RecordError, match="'ridge' has 1 values, the header 2"):
+        read_encoders(tmp_path)

@@ -1,0 +1,246 @@
+"""Reports of synthetic suites: complete, incomplete, one seed, failed; page and CSV agree."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gqn_transfer.benchmarks.figures import STYLES, spread
+from gqn_transfer.benchmarks.headlines import panel_headline
+from gqn_transfer.benchmarks.protocol import METHOD_ORDER, compare, panels_of
+from gqn_transfer.benchmarks.records import CurveRow, append_row, read_suite
+from gqn_transfer.benchmarks.report import missing, print_summary, write_report
+from gqn_transfer.benchmarks.suites import Cell
+from rich.console import Console
+
+from gqn_transfer.files import write_json
+
+BUDGET, EVERY = 1000, 100
+FAILURE = "Traceback (most recent call last):\n  in train\nRuntimeError: <b>out of memory</b>"
+
+
+def write_cell(
+    folder: Path, method: str, seed: int, reached: int | None, *, task: str = "Reach",
+    encoder: str = "", top: float = 0.8, until: int = BUDGET, done: bool = True, failed: str = "",
+) -> Cell:  # fmt: skip
+    """A cell whose score jumps from 0 to `top` at `reached` steps, never if None."""
+    cell = Cell("toy", task, method, "ppo", "fixed", encoder, seed, BUDGET)
+    place = folder / "cells" / cell.name
+    place.mkdir(parents=True)
+    config = {
+        "cell": json.loads(cell.canonical_json),
+        "versions": {"torch": "2.8.0", "git_revision": "1f3a9c2"},
+        "agent": {"n_steps": 256},
+        "command": "gqn-bench run toy",
+        "machine": {"gl_renderer": "llvmpipe"},
+    }
+    write_json(place / "config.json", config)
+    for steps in range(0, until + 1, EVERY):
+        score = top if reached is not None and steps >= reached else 0.0
+        append_row(place / "curve.csv", CurveRow(steps, score, 30 * score, 1.0, 50, steps / 10))
+    if done:
+        frames = 5000 if method.startswith("gqn-") else 0
+        facts: dict[str, object] = {
+            "wall_seconds": 100.0,
+            "env_steps_per_second": 310.4,
+            "pretraining_frames": frames,
+        }
+        if frames:
+            facts["encoder_fingerprint"] = "f00dfeed"
+        write_json(place / "done.json", facts | ({"failed": failed} if failed else {}))
+    return cell
+
+
+def complete_suite(folder: Path, seeds: int = 3) -> None:
+    """Threshold 0.4: the mean of three (0, 0.8, 0.8) reaches it one evaluation after the jump."""
+    for seed in range(seeds):
+        write_cell(folder, "state", seed, 100)
+        write_cell(folder, "pixels-aug", seed, 500 + 100 * seed)
+        write_cell(folder, "pixels", seed, None)
+        write_cell(folder, "gqn-frozen", seed, 100, encoder="conv")
+
+
+def rows_of(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "report" / "summary.csv").open(newline="") as file:
+        return {row["label"]: row for row in csv.DictReader(file)}
+
+
+def text_of(page: Path) -> str:
+    """What a reader sees: no tags, no thousands separators, single spaces."""
+    text = re.sub(r"<style.*?</style>|<[^>]*>", " ", page.read_text(), flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"(?<=\d),(?=\d{3})", "", text))
+
+
+def test_complete_suite_has_the_numbers_of_the_protocol(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    page = write_report(tmp_path)
+    assert page == tmp_path / "report" / "index.html"
+    rows = rows_of(tmp_path)
+    assert list(rows) == ["state", "pixels", "pixels-aug", "gqn-frozen"]
+    ours, theirs = rows["gqn-frozen"], rows["pixels-aug"]
+    assert (ours["threshold"], ours["final_score"], ours["seeds"]) == ("0.400", "0.800", "0;1;2")
+    assert theirs["steps_to_threshold"] == "600;700;800"
+    assert theirs["steps_to_threshold_median"] == "700"
+    assert rows["pixels"]["steps_to_threshold"] == "censored;censored;censored"
+    assert ours["ratio_vs_pixels-aug"] == "3.5x [3.0–4.0]"  # noqa: RUF001
+    assert ours["ratio_vs_pixels"] == ">5.0x [5.0–∞]"  # noqa: RUF001
+    assert rows["pixels"]["ratio_vs_pixels-aug"].startswith("<0.70x [0–")  # noqa: RUF001
+    assert float(ours["area"]) == pytest.approx(0.8 * 0.95, abs=1e-3)
+    assert ours["median_with_pretraining"] == "5200"
+    assert (ours["encoder_fingerprint"], ours["command"]) == ("f00dfeed", "gqn-bench run toy")
+    assert "3.5x fewer interactions than pixels-aug to reach 40 % success on Reach" in text_of(page)
+    assert "incomplete" not in text_of(page)
+
+
+def test_page_contains_what_the_csv_has(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    text = text_of(write_report(tmp_path))
+    shown = ("final_score", "final_score_low", "area", "steps_to_threshold_median", "budget",
+             "ratio_vs_pixels", "ratio_vs_pixels-aug", "env_steps_per_second", "finished",
+             "encoder_fingerprint", "command", "threshold")  # fmt: skip
+    for row in rows_of(tmp_path).values():
+        for key in shown:
+            assert row[key].replace(">", "&gt;").replace("<", "&lt;") in text, (row["label"], key)
+    for fact in ("2.8.0", "1f3a9c2", "llvmpipe", "not reached in 1000 steps"):
+        assert fact in text
+
+
+def test_page_is_self_contained_and_reproducible(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    page = write_report(tmp_path)
+    html = page.read_text()
+    assert not re.search(r"https?:|src=\"(?!data:)|<link|@import|url\(|<script", html)
+    assert html.count("data:image/png;base64,") == 2
+    assert {path.suffix for path in page.parent.iterdir()} == {".html", ".png", ".csv"}
+    assert write_report(tmp_path).read_text() == html
+
+
+def test_incomplete_suite_says_what_is_missing(tmp_path: Path) -> None:
+    write_cell(tmp_path, "state", 0, 100)
+    write_cell(tmp_path, "gqn-frozen", 0, 100)
+    write_cell(tmp_path, "gqn-frozen", 1, 100)
+    write_cell(tmp_path, "pixels-aug", 0, None, until=200, done=False)
+    text = text_of(write_report(tmp_path))
+    assert "incomplete: 3 of 6 cells are finished, 1 are running" in text
+    assert "2 not started" in text
+    assert "Reach, fixed camera: state, seed 1" in text
+    assert "no seed of a raw-pixel baseline" in text
+    assert "last evaluation: 200 steps" in text
+    assert rows_of(tmp_path)["pixels-aug"]["final_score"] == ""
+
+
+def test_suite_without_an_oracle_or_any_finished_cell_renders(tmp_path: Path) -> None:
+    write_cell(tmp_path, "pixels", 0, None, until=100, done=False)
+    assert "no threshold" in text_of(write_report(tmp_path))
+
+
+def test_planned_cells_come_from_suite_json(tmp_path: Path) -> None:
+    present = write_cell(tmp_path, "state", 0, 100)
+    absent = present._replace(seed=9)
+    info = {"cells": [json.loads(cell.canonical_json) for cell in (present, absent)]}
+    assert missing(read_suite(tmp_path), info) == [absent.name]
+    assert missing(read_suite(tmp_path), {"cells": [present.name]}) == []
+
+
+def test_one_seed_has_numbers_and_no_interval(tmp_path: Path) -> None:
+    complete_suite(tmp_path, seeds=1)
+    text = text_of(write_report(tmp_path))
+    row = rows_of(tmp_path)["gqn-frozen"]
+    assert (row["final_score"], row["final_score_low"]) == ("0.800", "")
+    assert row["ratio_vs_pixels-aug"] == "3.0x"
+    assert "(no interval, 1 seed)" in text
+
+
+def test_failed_cell_is_listed_and_left_out_on_both_sides(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_cell(tmp_path, "gqn-frozen", 3, 100, until=300, failed=FAILURE, encoder="conv")
+    write_cell(tmp_path, "pixels-aug", 3, 100)
+    page = write_report(tmp_path)
+    row = rows_of(tmp_path)["gqn-frozen"]
+    assert (row["failed_seeds"], row["finished"]) == ("3", "3 of 4")
+    assert row["ratio_vs_pixels-aug"].startswith("3.5x")
+    assert "1 failed seed left out" in text_of(page)
+    assert "RuntimeError: &lt;b&gt;out of memory" in page.read_text()  # escaped
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        (100, None, "gqn-frozen reaches 40 % success on Reach, fixed camera and pixels does not"),
+        (None, 400, "pixels does: more than 2.0x as many interactions"),
+        (None, None, "Neither gqn-frozen nor pixels reaches 40 % success"),
+        (300, 300, "about as many interactions as pixels"),
+        (700, 300, "gqn-frozen is slower: it needs 2.0x as many interactions"),
+    ],
+)
+def test_headlines_are_honest(tmp_path: Path, ours: int | None, theirs: int | None, expected: str) -> None:
+    for seed in range(3):
+        write_cell(tmp_path, "state", seed, 100)
+        write_cell(tmp_path, "pixels", seed, theirs)
+        write_cell(tmp_path, "gqn-frozen", seed, ours)
+    panel = panels_of(read_suite(tmp_path))[0]
+    _, baseline, method = panel.groups
+    headline = panel_headline(panel, compare(panel, method, baseline, np.random.default_rng(0)))
+    assert expected in headline
+    assert ("area under the curve" in headline) == (ours is None or theirs is None)
+
+
+def test_headline_speaks_of_the_strongest_baseline_and_the_first_method(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    for seed in range(3):
+        write_cell(tmp_path, "gqn-tier2", seed, 0)
+        write_cell(tmp_path, "pixels-gqn-arch", seed, 300)
+    assert "gqn-frozen needs 2.0x fewer interactions than pixels-gqn-arch" in text_of(write_report(tmp_path))
+
+
+def test_encoders_of_one_method_are_rows_of_their_own(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    for seed in range(3):
+        write_cell(tmp_path, "gqn-frozen", seed, 300, encoder="some/folder/conv-64")
+    write_report(tmp_path)
+    assert {"gqn-frozen (conv)", "gqn-frozen (conv-64)"} < set(rows_of(tmp_path))
+
+
+def test_several_tasks_share_a_page(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_cell(tmp_path, "pixels", 0, None, task="Push")
+    text = text_of(write_report(tmp_path))
+    assert "in 1 of 2 settings (1 not measured yet)" in text
+    assert (tmp_path / "report" / "push-fixed-ppo-return.png").stat().st_size > 5000
+
+
+def test_encoder_section_shows_picture_and_probes(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    place = tmp_path / "encoders" / "conv"
+    place.mkdir(parents=True)
+    (place / "predictions.png").write_bytes(b"not looked into")
+    (place / "probes.csv").write_text("probe,target_error_cm\nridge,2.125\n")
+    page = write_report(tmp_path)
+    assert page.read_text().count("data:image/png;base64,") == 3
+    assert "2.125" in text_of(page)
+
+
+def test_terminal_summary(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    console = Console(file=io.StringIO(), width=140)
+    print_summary(tmp_path, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "gqn-frozen needs 3.5x fewer interactions than pixels-aug" in shown
+    assert "censored" in shown
+
+
+def test_every_method_has_its_own_look() -> None:
+    assert tuple(STYLES) == METHOD_ORDER
+    assert len(set(STYLES.values())) == len({style.color for style in STYLES.values()}) == 11
+
+
+def test_labels_are_pushed_apart_and_keep_their_order() -> None:
+    placed = spread(np.array([0.5, 0.52, 0.1, 0.5, 0.99]), 0.08)
+    assert np.diff(np.sort(placed)).min() >= 0.08 - 1e-9
+    assert placed[2] == pytest.approx(0.1)
+    assert placed[0] < placed[3] < placed[1] < placed[4] <= 1
