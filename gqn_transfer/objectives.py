@@ -24,6 +24,8 @@ class Schedule:
     """Standard deviation of the pixel likelihood."""
     self_context: float
     """Probability that a batch's only context is the query view itself (the warm-up's autoencoding)."""
+    prior_only: bool
+    """True while latents take their prior means: the error of a prediction, without a posterior."""
 
 
 class Objective(Protocol):
@@ -61,15 +63,23 @@ class Rendering(nn.Module):
         else:
             context = others[: rng.integers(1, self.max_contexts + 1)]
             r = self._encode(batch, context).repeat_interleave(self.queries, 0)
-        noise = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-        terms = self.model.elbo_terms(r, viewpoints, images, noise)
+        mean, kl = self._roll_out(r, viewpoints, images, schedule, rng)
         foreground = flat_views(torch.from_numpy(batch.labels[:, query] > 0).to(device))[:, None]
         weights = 1 + (self.foreground_weight - 1) * foreground.float()
-        objective = elbo(gaussian_log_likelihood(images, terms.mean, schedule.sigma, weights), terms.kl)
-        dimensions = math.prod(images.shape[1:])
-        metrics = {"kl": float(terms.kl.sum(0).mean())}
-        metrics |= squared_errors(terms.mean.detach(), images, foreground)
-        return -objective.mean() / dimensions, metrics
+        objective = elbo(gaussian_log_likelihood(images, mean, schedule.sigma, weights), kl)
+        metrics = {"kl": float(kl.detach().sum(0).mean())}
+        metrics |= squared_errors(mean.detach(), images, foreground)
+        return -objective.mean() / math.prod(images.shape[1:]), metrics
+
+    def _roll_out(
+        self, r: Tensor, viewpoints: Tensor, images: Tensor, schedule: Schedule, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Image mean (B, 3, H, W) and KL (L, B): of the posterior, or of the prior alone (KL 0)."""
+        if schedule.prior_only:
+            return self.model.predict(r, viewpoints, sample=False), r.new_zeros(1, len(r))
+        noise = torch.Generator(r.device).manual_seed(int(rng.integers(2**62)))
+        terms = self.model.elbo_terms(r, viewpoints, images, noise)
+        return terms.mean, terms.kl
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:

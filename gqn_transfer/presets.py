@@ -38,6 +38,9 @@ class PretrainConfig:
     """Share of the run in which the query view is its own only context."""
     transition: float = 0.3
     """Share of the run, after the warm-up, over which contexts become disjoint from the query."""
+    prior_only: float = 0.0
+    """Share of the run, from its start, that trains the prior's mean prediction, without posterior and
+    KL: what the image needs must then come through r."""
     foreground_weight: float = 4.0
     """Weight of arm and target pixels in the training likelihood; 1 is the plain bound."""
     adam_epsilon: float = 1e-6

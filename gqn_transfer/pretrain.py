@@ -93,7 +93,7 @@ def schedule(config: PretrainConfig, step: int) -> Schedule:
     progress = step / config.steps
     sigma = _linear(*config.sigma, progress / 0.5)
     past_warm_up = (progress - config.warm_up) / max(config.transition, 1e-9)
-    return Schedule(sigma, self_context=_linear(1.0, 0.0, past_warm_up))
+    return Schedule(sigma, _linear(1.0, 0.0, past_warm_up), progress < config.prior_only)
 
 
 def _linear(start: float, end: float, progress: float) -> float:
@@ -173,7 +173,7 @@ class _Run:
         """Write the resumable state."""
         tensors = dict(self.module.state_dict())
         for name, parameter in self.named.items():
-            for key, value in self.optimiser.state[parameter].items():
+            for key, value in self.optimiser.state[parameter].items():  # empty without a gradient yet
                 tensors[f"optimiser.{key}.{name}"] = value
         record = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
         save_checkpoint(self.folder / TRAINING, tensors, record)
@@ -187,7 +187,8 @@ class _Run:
         record, tensors = read_record(folder), load_tensors(folder)
         self.step, self.seconds = record["step"], record["seconds"]
         for name, parameter in self.named.items():
-            state = {key: tensors.pop(f"optimiser.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser.{key}.{name}" in tensors]
+            state = {key: tensors.pop(f"optimiser.{key}.{name}") for key in keys}
             moments = {k: v if k == "step" else v.to(parameter) for k, v in state.items()}
             self.optimiser.state[parameter].update(moments)
         self.module.load_state_dict(tensors)

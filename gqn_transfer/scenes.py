@@ -78,6 +78,10 @@ class Scenes:
     def _row(self, shard: int, index: int) -> Sequence[np.ndarray]:
         return [field[index] for field in self.shards[shard]]
 
+    def in_memory(self) -> Scenes:
+        """The same scenes, read once in order and kept: random reads from a disk are slow."""
+        return Scenes(self.folder, self.meta, tuple(Batch(*map(np.array, shard)) for shard in self.shards))
+
     def all_state(self) -> np.ndarray:
         """float32 (N, S): the state of every scene."""
         return np.concatenate([shard.state for shard in self.shards])
