@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +41,7 @@ ALGORITHMS: Mapping[str, tuple[type[BaseAlgorithm], Mapping[str, Any]]] = Mappin
 """Name -> class and its settings."""
 
 
-def observe(method: str, venv: VecEnv, encoder: Encoder | str | None = None) -> VecEnv:
+def observe(method: str, venv: VecEnv, encoder: Encoder | str | Path | None = None) -> VecEnv:
     """`venv` as `method` sees it: for evaluation, without augmentation."""
     row = method_named(method)
     if row.needs_encoder and encoder is None:
@@ -54,7 +55,7 @@ def make_agent(
     method: str,
     venv: VecEnv,
     *,
-    encoder: Encoder | str | None = None,
+    encoder: Encoder | str | Path | None = None,
     algo: str = "ppo",
     seed: int,
     device: str = "auto",

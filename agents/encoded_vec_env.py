@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,14 @@ class EncodedVecEnv(VecEnvWrapper):
     batch. The encoder is never trained here; a fine-tuned one must not be cached.
     """
 
-    def __init__(self, venv: VecEnv, encoder: Encoder | str, device: str = "auto") -> None:
+    def __init__(self, venv: VecEnv, encoder: Encoder | str | Path, device: str = "auto") -> None:
         space = venv.observation_space
         if not isinstance(space, spaces.Dict) or not {"image", "viewpoint"} <= set(space.spaces):
             raise ValueError(
                 f"EncodedVecEnv needs observations with `image` and `viewpoint`, got {space}; "
                 'make the environment with obs="pixels"'
             )
-        self.encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
         self.encoder.to(choose_device(device)).eval()
         features = spaces.Box(-np.inf, np.inf, (self.encoder.features_dim,), np.float32)
         kept = {key: value for key, value in space.spaces.items() if key != "image"}

@@ -5,6 +5,8 @@ All end in the same `Trunk`, so that methods differ in their eyes only.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -62,11 +64,13 @@ class GQNExtractor(BaseFeaturesExtractor):
     and no target network's average sees them.
     """
 
-    def __init__(self, observation_space: spaces.Dict, encoder: Encoder | str, mode: str = "frozen") -> None:
+    def __init__(
+        self, observation_space: spaces.Dict, encoder: Encoder | str | Path, mode: str = "frozen"
+    ) -> None:
         super().__init__(observation_space, FEATURES)
         if mode != "frozen":
             raise ValueError(f'mode={mode!r}: expected "frozen"')
-        loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        loaded = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
         self.eyes = _Frozen(loaded)
         self.trunk = Trunk(loaded.features_dim + others_size(observation_space))
 

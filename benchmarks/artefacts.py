@@ -30,7 +30,7 @@ class Recipe:
 
 SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
     {
-        "smoke": ScenesConfig(scenes=64, test_scenes=32, views=4, image_size=16),
+        "smoke": ScenesConfig(scenes=64, test_scenes=32, views=4),
         "reach-20k": ScenesConfig(),
     }
 )
@@ -38,8 +38,7 @@ SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
 
 ENCODERS: Mapping[str, Recipe] = MappingProxyType(
     {
-        "smoke-gqn": Recipe("smoke", "tiny"),
-        "smoke-random": Recipe("smoke", "tiny-random"),
+        "smoke-gqn": Recipe("smoke", "smoke"),
         "quick-gqn": Recipe("reach-20k", "cpu-20min"),
         "quick-random": Recipe("reach-20k", "random"),
         "quick-supervised": Recipe("reach-20k", "regressor-20min"),

@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+SUMMARY = """Does a scene representation, learned from rendering alone, let robot-arm agents learn from fewer
+interactions than raw pixels? Start with `gqn-bench run quick`, then `gqn-bench report runs/quick`."""
+
 app = tyro.extras.SubcommandApp()
 
 
@@ -161,7 +164,7 @@ def main() -> None:
     """Entry point: errors that a user can mend are one message, not a traceback."""
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     try:
-        app.cli(prog="gqn-bench", description=__doc__)
+        app.cli(prog="gqn-bench", description=SUMMARY)
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
     except (ValueError, OSError, RuntimeError) as error:

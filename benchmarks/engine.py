@@ -15,6 +15,7 @@ from rich.console import Console
 from gqn_transfer.files import read_json, write_json
 
 from .artefacts import pretraining_frames, provenance, ready
+from .records import read_curve
 from .run_cell import run_cell
 from .suites import Cell, Suite
 
@@ -56,7 +57,9 @@ def run_cells(
         try:
             for count, future in enumerate(as_completed(jobs), start=1):
                 future.result()
-                console.print(_line(count, len(jobs), started, cell_folder(folder, jobs[future])))
+                console.print(
+                    _line(count, len(jobs), started, cell_folder(folder, jobs[future])), soft_wrap=True
+                )
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
@@ -81,5 +84,9 @@ def failed(folder: Path) -> bool:
 def _line(count: int, total: int, started: float, folder: Path) -> str:
     minutes = (time.monotonic() - started) / 60
     left = minutes / count * (total - count)
-    outcome = "[red]failed[/red]" if failed(folder) else (folder / "curve.csv").read_text().splitlines()[-1]
-    return f"[{count}/{total}] {folder.name}: {outcome}  ({minutes:.0f} min, about {left:.0f} to go)"
+    if failed(folder):
+        outcome = "[red]failed[/red], see its done.json"
+    else:
+        last = read_curve(folder / "curve.csv")
+        outcome = f"success {last.score[-1]:.0%}, return {last.return_mean[-1]:.1f}"
+    return f"{count:3d}/{total}  {folder.name:60s} {outcome}  ({minutes:.0f} min, about {left:.0f} to go)"

@@ -82,7 +82,7 @@ def grid(
     )
 
 
-SMALL = {"episodes": 2, "evaluate_every": 250, "image_size": 16, "num_envs": 2}
+SMALL = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 PIXEL_BUDGET = 100_000
 
 SUITES: Mapping[str, Suite] = MappingProxyType(

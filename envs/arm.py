@@ -16,7 +16,7 @@ from gymnasium import spaces
 from .cameras import CAMERA_PATHS, CameraPose, camera_path
 from .errors import check_choice
 from .kinematics import HAND_SITE, HOME
-from .looks import RANDOMIZE, randomize_look
+from .looks import RANDOMIZE, randomize_look, read_look, write_look
 from .rendering import renderer_for
 from .state import STATE_COLUMNS, read_state
 
@@ -40,7 +40,7 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
 
     Observation, `obs="pixels"`: image uint8 (H, W, 3); viewpoint float32 (7,), see `cameras`; goal
     float32 (12,), zero where the task has none. Never joint angles. `obs="state"`: state float32
-    (36,), see `state.STATE_COLUMNS`, and the same goal.
+    (33,), see `state.STATE_COLUMNS`, and the same goal.
 
     `info`: `success` and `is_success` (the task's condition at this step) and `reward_terms`.
     """
@@ -69,12 +69,11 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
         check_choice("control", control, ("joint_velocity",))
         check_choice("randomize", randomize, RANDOMIZE)
         check_choice("render_mode", render_mode, (None, "rgb_array"))
-        if not 8 <= image_size <= 1024:
+        if image_size not in range(8, 1025):
             raise ValueError(f"image_size={image_size!r}: expected 8 to 1024 pixels")
         self.obs, self.camera, self.reward = obs, camera, reward
         self.image_size, self.randomize, self.render_mode = image_size, randomize, render_mode
-        shared = load_model(self.scene)
-        self.model = shared if randomize == "none" else copy.copy(shared)
+        self.model = self._own_model()
         self.data = mujoco.MjData(self.model)
         self._hand = self.model.site(HAND_SITE).id
         self._substeps = round(1 / CONTROL_HZ / self.model.opt.timestep)
@@ -114,8 +113,8 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
         self.data.qpos[:6] = HOME + rng.uniform(-HOME_NOISE, HOME_NOISE, 6)
         self.data.qpos[6:9] = FINGERS_AT_REST
         self.place_task(rng)
-        mujoco.mj_forward(self.model, self.data)
         randomize_look(self.model, rng, self.randomize)
+        mujoco.mj_forward(self.model, self.data)  # after the look: it turns the lights
         self._cameras = camera_path(self.camera, rng)
         self._pose = next(self._cameras)
         self._step = 0
@@ -137,6 +136,23 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
         if self.render_mode != "rgb_array":
             return None
         return renderer_for(self.model, 480).image(self.model, self.data, self._pose)
+
+    # Pickling and copying, also in the middle of an episode.
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The look stands for the model: a pickled model loses the signature that `renderer_for` needs."""
+        return self.__dict__ | {"model": read_look(self.model)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.model = self._own_model()
+        if self.randomize != "none":
+            write_look(self.model, state["model"])
+
+    def _own_model(self) -> mujoco.MjModel:
+        """The shared model, or a copy where looks change."""
+        shared = load_model(self.scene)
+        return shared if self.randomize == "none" else copy.copy(shared)
 
     # What tasks may use.
 

@@ -67,32 +67,15 @@ class Dome:
 
     def sample(self, rng: np.random.Generator, held_out: bool = False) -> CameraPose:
         """A camera uniform in yaw, elevation and radius, in the held-out wedge or outside it."""
-        low, high = self.held_out_yaw if held_out else self._training_interval(rng)
+        low, high = self.held_out_yaw if held_out else self.training_interval(rng)
         return CameraPose(rng.uniform(low, high), rng.uniform(*self.elevation), rng.uniform(*self.radius))
 
-    def _training_interval(self, rng: np.random.Generator) -> tuple[float, float]:
+    def training_interval(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Yaws below or above the wedge, each as often as it is wide."""
         below = (self.yaw[0], self.held_out_yaw[0])
         above = (self.held_out_yaw[1], self.yaw[1])
         share_below = (below[1] - below[0]) / (below[1] - below[0] + above[1] - above[0])
         return below if rng.random() < share_below else above
-
-    def walk(self, rng: np.random.Generator) -> Iterator[CameraPose]:
-        """An endless smooth random walk that turns back at the dome's and the wedge's edges."""
-        interval = self._training_interval(rng)
-        low = np.array([interval[0], self.elevation[0], self.radius[0]])
-        high = np.array([interval[1], self.elevation[1], self.radius[1]])
-        place, velocity = rng.uniform(low, high), np.zeros(3)
-        while True:
-            yield CameraPose(*place)
-            velocity = 0.9 * velocity + 0.1 * rng.normal(scale=WALK_SPEED)
-            outside = (place + velocity < low) | (place + velocity > high)
-            velocity = np.where(outside, -velocity, velocity)
-            place = np.clip(place + velocity, low, high)
-
-    def jumps(self, rng: np.random.Generator) -> Iterator[CameraPose]:
-        """A new training camera at every step."""
-        while True:
-            yield self.sample(rng)
 
 
 DOME = Dome()
@@ -107,9 +90,49 @@ def camera_path(kind: str, rng: np.random.Generator) -> Iterator[CameraPose]:
     return CAMERA_PATHS[kind](rng)
 
 
-def _fixed(rng: np.random.Generator) -> Iterator[CameraPose]:
-    while True:
-        yield FIXED_CAMERA
+class CameraPath(Iterator[CameraPose]):
+    """The cameras of one episode, without end. No generator function, so that it pickles."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
 
 
-CAMERA_PATHS = {"fixed": _fixed, "moving": DOME.walk, "jump": DOME.jumps}
+class Fixed(CameraPath):
+    """The one camera that stays."""
+
+    def __next__(self) -> CameraPose:
+        return FIXED_CAMERA
+
+
+class Walk(CameraPath):
+    """A smooth random walk that turns back at the dome's and the wedge's edges."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        edges = (DOME.training_interval(rng), DOME.elevation, DOME.radius)
+        self._low, self._high = np.array(edges).T
+        self._place, self._velocity = rng.uniform(self._low, self._high), np.zeros(3)
+        self._started = False
+
+    def __next__(self) -> CameraPose:
+        if self._started:
+            self._advance()
+        self._started = True
+        return CameraPose(*self._place)
+
+    def _advance(self) -> None:
+        velocity = 0.9 * self._velocity + 0.1 * self.rng.normal(scale=WALK_SPEED)
+        ahead = self._place + velocity
+        outside = (ahead < self._low) | (ahead > self._high)
+        self._velocity = np.where(outside, -velocity, velocity)
+        self._place = np.clip(self._place + self._velocity, self._low, self._high)
+
+
+class Jumps(CameraPath):
+    """A new training camera at every step."""
+
+    def __next__(self) -> CameraPose:
+        return DOME.sample(self.rng)
+
+
+CAMERA_PATHS: dict[str, type[CameraPath]] = {"fixed": Fixed, "moving": Walk, "jump": Jumps}

@@ -10,6 +10,8 @@ import numpy as np
 RANDOMIZE = ("none", "colors", "full")
 """`none`: the XML's look; `colors`: colours of target, room and arm; `full`: lights and textures too."""
 ROOM_GEOMS = ("floor", "wall_front", "wall_back", "wall_left", "wall_right")
+LOOK_FIELDS = ("geom_rgba", "geom_matid", "light_dir", "light_diffuse")
+"""The fields of a model that a look lives in."""
 TEXTURED_MATERIALS = ("checker", "stripes", "speckle")
 MATERIAL_COLOUR = np.array([0.5, 0.5, 0.5, 1.0])
 """MuJoCo's default geom rgba: a geom that has it takes its material's colour."""
@@ -26,6 +28,17 @@ def randomize_look(model: mujoco.MjModel, rng: np.random.Generator, level: str) 
     if level == "full":
         _randomize_lights(model, rng)
         _randomize_textures(model, rng)
+
+
+def read_look(model: mujoco.MjModel) -> dict[str, np.ndarray]:
+    """A copy of what `randomize_look` may have changed in `model`."""
+    return {field: getattr(model, field).copy() for field in LOOK_FIELDS}
+
+
+def write_look(model: mujoco.MjModel, look: dict[str, np.ndarray]) -> None:
+    """Give `model`, which no one else may share, a look that `read_look` copied."""
+    for field, values in look.items():
+        getattr(model, field)[:] = values
 
 
 def visible_colour(model: mujoco.MjModel, geom: str) -> np.ndarray:

@@ -36,10 +36,16 @@ class Renderer:
     """
 
     def __init__(self, model: mujoco.MjModel, image_size: int) -> None:
+        largest = model.vis.global_.offwidth
+        if not 1 <= image_size <= largest:
+            raise ValueError(f"image_size={image_size!r}: expected 1 to {largest} pixels")
         self.image_size = image_size
-        self._gl = _gl_context_class()(image_size, image_size)
-        self._make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        try:
+            self._gl = _gl_context_class()(image_size, image_size)
+            self._make_current()
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        except (ImportError, AttributeError, OSError, mujoco.FatalError) as error:
+            raise NoOpenGLError(NO_GL.format(tried=f"{backend()}: {error}")) from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=200)
         self._option, self._camera = mujoco.MjvOption(), mujoco.MjvCamera()
@@ -159,7 +165,4 @@ def _gl_context_class() -> Any:
     os.environ.setdefault("LP_NUM_THREADS", "0")
     name = backend()
     os.environ["MUJOCO_GL"] = name
-    try:
-        return importlib.import_module(f"mujoco.{name}").GLContext
-    except (ImportError, AttributeError, OSError) as error:
-        raise NoOpenGLError(NO_GL.format(tried=f"{name}: {error}")) from error
+    return importlib.import_module(f"mujoco.{name}").GLContext

@@ -66,6 +66,7 @@ def sample_scenes(
     for images, viewpoints, labels, state in zip(*arrays, strict=True):
         place_scene(model, data, rng)
         randomize_look(model, rng, randomize)
+        mujoco.mj_camlight(model, data)  # the lights of this look, not of the last one
         state[:] = read_scene(model, data)
         for view in range(views):
             pose = sample_camera(camera, rng)

@@ -34,7 +34,7 @@ SCENE_COLUMNS = (*CONFIGURATION_COLUMNS, *COLOUR_COLUMNS)
 
 
 def read_configuration(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """float32 (27,): `CONFIGURATION_COLUMNS` of `data`, whose kinematics must be up to date."""
+    """float32 (24,): `CONFIGURATION_COLUMNS` of `data`, whose kinematics must be up to date."""
     angles = data.qpos[:6]
     site = model.site(HAND_SITE).id
     pointing = data.site_xmat[site].reshape(3, 3)[:, 2]
@@ -44,10 +44,10 @@ def read_configuration(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray
 
 
 def read_state(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """float32 (36,): `STATE_COLUMNS` of `data`."""
+    """float32 (33,): `STATE_COLUMNS` of `data`."""
     return np.concatenate([read_configuration(model, data), data.qvel[:9].astype(np.float32)])
 
 
 def read_scene(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """float32 (30,): `SCENE_COLUMNS` of `data`."""
+    """float32 (27,): `SCENE_COLUMNS` of `data`."""
     return np.concatenate([read_configuration(model, data), visible_colour(model, "target")])

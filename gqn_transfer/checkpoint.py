@@ -1,4 +1,8 @@
-"""Checkpoints: `weights.safetensors` and `checkpoint.json` in one folder. Nothing is ever unpickled."""
+"""Checkpoints: `weights.safetensors` and `checkpoint.json` in one folder. Nothing is ever unpickled.
+
+A later save into the same folder takes the other of two names for its weights, so that the record there
+always has the weights it describes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from .files import read_json, write_atomic, write_json
 FORMAT_VERSION = 1
 CAMERA_CONVENTION = "xyz-cosyaw-sinyaw-cospitch-sinpitch/z-up/metres"
 """The viewpoint convention every checkpoint is trained in; `envs.cameras` states it in full."""
-WEIGHTS, RECORD = "weights.safetensors", "checkpoint.json"
+WEIGHTS, OTHER_WEIGHTS, RECORD = "weights.safetensors", "weights-2.safetensors", "checkpoint.json"
 
 
 class CheckpointError(ValueError):
@@ -25,15 +29,19 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-    """Write weights, then the record that names them: a folder with a record is whole."""
+    """Write weights, then the record that names them: a folder with a record is whole at every moment."""
+    weights = OTHER_WEIGHTS if _weights_file(folder) == WEIGHTS else WEIGHTS
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    write_atomic(folder / WEIGHTS, lambda path: save_file(contiguous, path))
+    write_atomic(folder / weights, lambda path: save_file(contiguous, path))
     facts = {
         "format_version": FORMAT_VERSION,
         "camera_convention": CAMERA_CONVENTION,
         "fingerprint": fingerprint(contiguous),
+        "weights": weights,
     }
     write_json(folder / RECORD, record | facts)
+    for name in {WEIGHTS, OTHER_WEIGHTS} - {weights}:
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -43,7 +51,10 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder} is no checkpoint: it has no {RECORD}; train one with `gqn-bench pretrain`"
         )
-    record = read_json(path)
+    try:
+        record = read_json(path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     for key, expected in (("format_version", FORMAT_VERSION), ("camera_convention", CAMERA_CONVENTION)):
         if record.get(key) != expected:
             raise CheckpointError(
@@ -56,7 +67,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 def load_tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, checked against the fingerprint in its record."""
     record = read_record(folder)
-    path = folder / WEIGHTS
+    path = folder / record.get("weights", WEIGHTS)
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -68,6 +79,14 @@ def load_tensors(folder: Path) -> dict[str, Tensor]:
             f"{path} is not what {RECORD} describes (another fingerprint): restore the pair"
         )
     return tensors
+
+
+def _weights_file(folder: Path) -> str | None:
+    """Name of the weights that the record in `folder` describes, None without a usable record."""
+    try:
+        return str(read_record(folder).get("weights", WEIGHTS))
+    except CheckpointError:
+        return None
 
 
 def load_into(module: torch.nn.Module, tensors: dict[str, Tensor], source: str | os.PathLike[str]) -> None:

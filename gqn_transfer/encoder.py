@@ -79,7 +79,7 @@ def load_encoder(name_or_path: str | os.PathLike[str]) -> Encoder:
     weights = {
         f"representation.{k.removeprefix(prefix)}": v for k, v in tensors.items() if k.startswith(prefix)
     }
-    statistics = {key: tensors[key] for key in ("feature_mean", "feature_std")}
+    statistics = {key: tensors[key] for key in ("feature_mean", "feature_std") if key in tensors}
     load_into(encoder, weights | statistics, folder)
     return encoder
 

@@ -22,6 +22,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from .pixels import Pixels
 from .representation import VIEWPOINT_FEATURES, viewpoint_features
 
 LOG_STD_BOUND = 5.0
@@ -48,6 +49,8 @@ class GeneratorConfig:
     """Channels of the spatial map that carries r and the query viewpoint to the cores."""
     latent_map: int = 8
     """Height and width of states, latents and canvas (the paper: 16)."""
+    pixel_components: int = 1
+    """Gaussians a pixel's distribution is a mixture of (the paper: 1)."""
     core_kernel: int = 3
     """Kernel of the convolutions in the cores, odd (the paper: 5)."""
 
@@ -55,6 +58,7 @@ class GeneratorConfig:
         for name in ("hidden", "latent", "canvas", "condition"):
             _require_positive(f"{name}_channels", getattr(self, f"{name}_channels"))
         _require_positive("latent_map", self.latent_map)
+        _require_positive("pixel_components", self.pixel_components)
         if not 1 <= self.layers <= 12:
             raise ValueError(f"layers must be 1 to 12, got {self.layers}.")
         if self.core_kernel < 1 or self.core_kernel % 2 == 0:
@@ -116,10 +120,15 @@ class LatentStep(NamedTuple):
 class Rollout:
     """Result of `Generator.forward`."""
 
-    mean: Tensor
-    """Mean of the image, (B, 3, H, W), float32, not clamped."""
+    pixels: Pixels
+    """Distribution of the image given the latents."""
     steps: tuple[LatentStep, ...]
     """One per latent layer."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the image, (B, 3, H, W), float32, not clamped."""
+        return self.pixels.mean
 
     def kl(self) -> Tensor:
         """Closed-form KL of each layer given the samples of those before it: (L, B), nats."""
@@ -218,35 +227,39 @@ class Core(nn.Module):
         return State(h_g, c_g, h_e, c_e, u + self.canvas(h_g)), LatentStep(prior, posterior, z)
 
 
-class VectorToMap(nn.Sequential):
-    """MLP from a vector (B, n) to a learned spatial map (B, c, s, s)."""
+class Condition(nn.Module):
+    """What is asked, as a spatial map (B, c, s, s): the code r and the query viewpoint, mixed.
 
-    def __init__(self, inputs: int, channels: int, size: int, width: int = 256) -> None:
-        outputs = channels * size * size
-        super().__init__(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
-        self.shape = (size, size, channels)
-
-    def forward(self, vector: Tensor) -> Tensor:
-        """(B, n) -> (B, c, s, s), channels last in memory."""
-        return super().forward(vector).unflatten(1, self.shape).permute(0, 3, 1, 2)
-
-
-def _code_to_map(code_shape: tuple[int, ...], channels: int, size: int) -> nn.Sequential:
-    """Scene code r, (B, C) or (B, C, h, w), to a spatial map (B, c, s, s).
-
-    The normalisation takes out the growth of the summed r with the number of views.
+    Where a thing in r appears depends on where one looks from, anywhere in the image: a dense network
+    of both can say so, a sum of two maps followed by small convolutions hardly can
+    (docs/decisions/0004-generator.md). r is normalised, which takes out its growth with the number of
+    views, and starts silent; a spatial r (the tower's) adds its own map.
     """
-    if len(code_shape) == 1:
-        return nn.Sequential(nn.LayerNorm(code_shape), VectorToMap(code_shape[0], channels, size))
-    return nn.Sequential(
-        nn.GroupNorm(1, code_shape[0]),
-        nn.AdaptiveAvgPool2d(size),
-        nn.Conv2d(code_shape[0], channels, 1),
-    )
+
+    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, width: int = 512) -> None:
+        super().__init__()
+        self.shape = (size, size, channels)
+        self.viewpoint = nn.Linear(VIEWPOINT_FEATURES, width)
+        if len(code_shape) == 1:
+            self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], width))
+        else:
+            pool, project = nn.AdaptiveAvgPool2d(size), nn.Conv2d(code_shape[0], channels, 1)
+            self.code = nn.Sequential(nn.GroupNorm(1, code_shape[0]), pool, project)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.to_map = nn.Linear(width, channels * size * size)
+
+    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
+        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s), channels last in memory."""
+        hidden, code = self.viewpoint(viewpoint_features(query_viewpoint)), self.code(r)
+        if code.dim() == 2:
+            hidden = hidden + code
+        hidden = nn.functional.silu(hidden)
+        spatial = self.to_map(hidden + self.mix(hidden)).unflatten(1, self.shape).permute(0, 3, 1, 2)
+        return spatial if code.dim() == 2 else spatial + code
 
 
 def _decoder(config: GeneratorConfig) -> nn.Sequential:
-    """Canvas (B, u, s, s) -> image mean (B, 3, H, W), linear: each stage doubles the resolution."""
+    """Canvas (B, u, s, s) -> pixel parameters (B, n, H, W), linear: each stage doubles the resolution."""
     channels, scale = config.canvas_channels, config.image_size // config.latent_map
     layers: list[nn.Module] = [_norm(channels), nn.SiLU()]
     stages = max(scale.bit_length() - 2, 0)  # the last doubling is a PixelShuffle
@@ -258,7 +271,9 @@ def _decoder(config: GeneratorConfig) -> nn.Sequential:
         layers.append(nn.SiLU())
         channels = width
     last = scale >> stages
-    output = nn.Conv2d(channels, 3 * last**2, 3, padding=1)
+    components = config.pixel_components
+    parameters = 3 if components == 1 else 4 * components
+    output = nn.Conv2d(channels, parameters * last**2, 3, padding=1)
     return nn.Sequential(*layers, output, nn.PixelShuffle(last))
 
 
@@ -275,8 +290,7 @@ class Generator(nn.Module):
         self.config, self.code_shape = config, code_shape
         channels, size = config.condition_channels, config.latent_map
         patch = config.image_size // size
-        self.code_map = _code_to_map(code_shape, channels, size)
-        self.viewpoint_map = VectorToMap(VIEWPOINT_FEATURES, channels, size)
+        self.condition = Condition(code_shape, channels, size)
         self.query_encoder = nn.Sequential(nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU())
         cores = 1 if config.shared_core else config.layers
         self.cores = nn.ModuleList(Core(config) for _ in range(cores))
@@ -290,10 +304,12 @@ class Generator(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        *_, last = (m for m in self.code_map.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+        *_, last = (m for m in self.condition.code.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
         nn.init.zeros_(last.weight)
         *_, (_, output_bias) = self.decoder.named_parameters()
         nn.init.constant_(output_bias, 0.5)
+        if self.config.pixel_components > 1:  # components must differ to part ways
+            nn.init.uniform_(output_bias)
 
     def forward(
         self,
@@ -308,8 +324,7 @@ class Generator(nn.Module):
         (B, 3, H, W) in [0, 1]: latents come from the posterior, without it from the prior.
         generator: latents are sampled with it; without one each takes its mean.
         """
-        viewpoint = self.viewpoint_map(viewpoint_features(query_viewpoint))
-        condition = viewpoint + self.code_map(r)
+        condition = self.condition(r, query_viewpoint)
         query = None if query_image is None else self.query_encoder(query_image)
         cores = cast("list[Core]", list(self.cores))
         statics = [core.static(condition, query) for core in cores]
@@ -318,7 +333,8 @@ class Generator(nn.Module):
             which = layer % len(cores)
             state, step = cores[which](state, statics[which], generator, layer == 0)
             steps.append(step)
-        return Rollout(self.decoder(state.u).float(), tuple(steps))
+        pixels = Pixels.from_parameters(self.decoder(state.u), self.config.pixel_components)
+        return Rollout(pixels, tuple(steps))
 
     def _initial_state(self, like: Tensor) -> State:
         """Zeros, with the batch size, device and type of `like`, channels last in memory."""

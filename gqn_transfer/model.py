@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .generator import Generator, GeneratorConfig, Rollout
+from .pixels import Pixels, likelihood_floor
 from .representation import REPRESENTATIONS, VIEWPOINT_SIZE
 
 
@@ -48,8 +49,8 @@ class GQNConfig(GeneratorConfig):
 class Elbo:
     """The parts of the bound for a batch of queries."""
 
-    mean: Tensor
-    """Image mean under one posterior sample of the latents, (B, 3, H, W), float32."""
+    pixels: Pixels
+    """Distribution of the image under one posterior sample of the latents."""
     kl: Tensor
     """KL(posterior || prior) of each layer, (L, B), nats."""
 
@@ -111,7 +112,7 @@ class GQN(nn.Module):
     ) -> Elbo:
         """One-sample terms of the bound: r (B, C[, h, w]), (B, 7), (B, 3, H, W) -> Elbo."""
         rollout = self.rollout(r, query_viewpoint, query_image, generator)
-        return Elbo(rollout.mean, rollout.kl())
+        return Elbo(rollout.pixels, rollout.kl())
 
     def elbo(
         self,
@@ -123,7 +124,7 @@ class GQN(nn.Module):
     ) -> Tensor:
         """Unbiased one-sample estimate of the bound on log p(query_image | r, v), (B,), nats."""
         terms = self.elbo_terms(r, query_viewpoint, query_image, generator)
-        return elbo(gaussian_log_likelihood(query_image, terms.mean, sigma), terms.kl)
+        return elbo(terms.pixels.log_likelihood(to_float(query_image), sigma), terms.kl)
 
     def predict(
         self,
@@ -189,31 +190,9 @@ def sum_views(codes: Tensor, mask: Tensor | None = None) -> Tensor:
     return torch.einsum("bm,bm...->b...", mask.to(codes.dtype), codes)
 
 
-def gaussian_log_likelihood(
-    images: Tensor, mean: Tensor, sigma: float, weights: Tensor | None = None
-) -> Tensor:
-    """log N(images; mean, sigma²) summed over pixels and channels: (B, 3, H, W) -> (B,), nats.
-
-    weights (B, 1, H, W) scale the squared errors; the result is then a training objective, not a
-    likelihood.
-    """
-    squares = (to_float(images) - mean.float()) ** 2
-    if weights is not None:
-        squares = squares * weights
-    floor = likelihood_floor(sigma, math.prod(images.shape[1:]))
-    return -squares.flatten(1).sum(1) / (2 * sigma**2) - floor
-
-
 def elbo(log_likelihood: Tensor, kl: Tensor) -> Tensor:
     """Evidence lower bound: log likelihood (B,), KL per layer (L, B) -> (B,), nats."""
     return log_likelihood - kl.sum(0)
-
-
-def likelihood_floor(sigma: float, dimensions: int) -> float:
-    """Negative log likelihood of a perfect mean, nats: 6909.09 at sigma 0.7 and 64x64x3."""
-    if sigma <= 0:
-        raise ValueError(f"sigma must be positive (the paper: 2.0 down to 0.7), got {sigma}.")
-    return dimensions * (0.5 * math.log(2 * math.pi) + math.log(sigma))
 
 
 def nats_above_floor(bound: Tensor, sigma: float, dimensions: int) -> Tensor:

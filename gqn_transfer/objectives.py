@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .model import GQN, elbo, gaussian_log_likelihood, sum_views
+from .model import GQN, elbo, sum_views, to_float
+from .pixels import Pixels
 from .scenes import Batch
 
 Metrics = dict[str, float]
@@ -63,23 +64,23 @@ class Rendering(nn.Module):
         else:
             context = others[: rng.integers(1, self.max_contexts + 1)]
             r = self._encode(batch, context).repeat_interleave(self.queries, 0)
-        mean, kl = self._roll_out(r, viewpoints, images, schedule, rng)
+        pixels, kl = self._roll_out(r, viewpoints, images, schedule, rng)
         foreground = flat_views(torch.from_numpy(batch.labels[:, query] > 0).to(device))[:, None]
         weights = 1 + (self.foreground_weight - 1) * foreground.float()
-        objective = elbo(gaussian_log_likelihood(images, mean, schedule.sigma, weights), kl)
+        objective = elbo(pixels.log_likelihood(to_float(images), schedule.sigma, weights), kl)
         metrics = {"kl": float(kl.detach().sum(0).mean())}
-        metrics |= squared_errors(mean.detach(), images, foreground)
+        metrics |= squared_errors(pixels.mean.detach(), images, foreground)
         return -objective.mean() / math.prod(images.shape[1:]), metrics
 
     def _roll_out(
         self, r: Tensor, viewpoints: Tensor, images: Tensor, schedule: Schedule, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Image mean (B, 3, H, W) and KL (L, B): of the posterior, or of the prior alone (KL 0)."""
+    ) -> tuple[Pixels, Tensor]:
+        """The image's distribution and the KL (L, B): of the posterior, or of the prior alone (KL 0)."""
         if schedule.prior_only:
-            return self.model.predict(r, viewpoints, sample=False), r.new_zeros(1, len(r))
+            return self.model.rollout(r, viewpoints).pixels, r.new_zeros(1, len(r))
         noise = torch.Generator(r.device).manual_seed(int(rng.integers(2**62)))
         terms = self.model.elbo_terms(r, viewpoints, images, noise)
-        return terms.mean, terms.kl
+        return terms.pixels, terms.kl
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
@@ -124,7 +125,7 @@ class Regression(nn.Module):
     def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Metrics]:
         error = self._predict(batch) - self._targets(batch)
         loss = nn.functional.smooth_l1_loss(error, torch.zeros_like(error))
-        return loss, {"mse": float((error**2).mean())}
+        return loss, {"mse": float((error.detach() ** 2).mean())}
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:

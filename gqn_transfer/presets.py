@@ -89,8 +89,13 @@ TINY = GQNConfig(
     image_size=16, representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
     condition_channels=16, latent_map=4,
 )  # fmt: skip
+SMALL = GQNConfig(
+    representation="conv-small", representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
+    condition_channels=16,
+)  # fmt: skip
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
+        "smoke": PretrainConfig(model=SMALL, steps=20, batch=4),
         "tiny": PretrainConfig(model=TINY, steps=30, batch=4),
         "tiny-random": PretrainConfig(objective="random", model=TINY, steps=0),
         "cpu-20min": PretrainConfig(),

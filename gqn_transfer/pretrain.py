@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoint import CAMERA_CONVENTION, CheckpointError, load_tensors, read_record, save_checkpoint
 from .encoder import feature_statistics
+from .files import write_text
 from .model import GQN
 from .objectives import Metrics, Objective, Regression, Rendering, Schedule
 from .precision import autocast, choose_device
@@ -61,10 +64,12 @@ def pretrain(
     if (folder / ENCODER / "checkpoint.json").exists():
         _refuse_other_config(folder / ENCODER, config)
         return Result(True, config.steps, folder / ENCODER)
-    _check_scenes(config, train)
+    for scenes in (train, test):
+        _check_scenes(config, scenes)
     place = choose_device(device)
     run = _Run(config, build(config, train, place), folder, place, precision)
     run.resume()
+    train = train.in_memory()
     held_out = test.gather(np.arange(min(TEST_SCENES, len(test))))
     run.log.print_plateaus(held_out)
     with _stop_on_signal() as stopped:
@@ -125,23 +130,22 @@ class _Run:
     ) -> bool:
         """Steps until the end (True), or until time or a signal stops them (False)."""
         started, saved, before = time.monotonic(), time.monotonic(), self.seconds
-        bar = tqdm(
+        with tqdm(
             total=self.config.steps, initial=self.step, unit="step", desc=self.config.objective, mininterval=2
-        )
-        for batch in batches(train, self.config, self.step):
-            metrics = self._update(batch)
-            self.step += 1
-            self.seconds = before + time.monotonic() - started
-            bar.update()
-            if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
-                self._log_row(metrics, held_out)
-            out_of_time = max_seconds is not None and time.monotonic() - started > max_seconds
-            if stopped() or out_of_time or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                self.save()
-                saved = time.monotonic()
-                if stopped() or out_of_time:
-                    break
-        bar.close()
+        ) as bar:
+            for batch in batches(train, self.config, self.step):
+                metrics = self._update(batch)
+                self.step += 1
+                self.seconds = before + time.monotonic() - started
+                bar.update()
+                if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
+                    self._log_row(metrics, held_out)
+                out_of_time = max_seconds is not None and time.monotonic() - started > max_seconds
+                if stopped() or out_of_time or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+                    if stopped() or out_of_time:
+                        break
         return self.step >= self.config.steps
 
     def _update(self, batch: Batch) -> Metrics:
@@ -153,15 +157,16 @@ class _Run:
         objective: Objective = self.module  # type: ignore[assignment]
         with autocast(self.device, self.precision):
             loss, metrics = objective.loss(batch, schedule(config, self.step), rng)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {float(loss)} at step {self.step}; the last good checkpoint is in "
-                f"{self.folder / TRAINING}: lower learning_rate or clip_gradient and start another run"
-            )
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.named.values(), config.clip_gradient)
+        if not torch.isfinite(loss + norm):
+            raise FloatingPointError(
+                f"the loss is {loss.item()}, its gradient's norm {float(norm)} at step {self.step}; the last "
+                f"good checkpoint is in {self.folder / TRAINING}: lower learning_rate or clip_gradient and "
+                "start another run"
+            )
         self.optimiser.step()
-        return {"loss": float(loss), "gradient_norm": float(norm)} | metrics
+        return {"loss": float(loss.detach()), "gradient_norm": float(norm)} | metrics
 
     def _log_row(self, metrics: Metrics, held_out: Batch) -> None:
         objective: Objective = self.module  # type: ignore[assignment]
@@ -182,6 +187,7 @@ class _Run:
         """Take up the state of an earlier call, if there is one."""
         folder = self.folder / TRAINING
         if not (folder / "checkpoint.json").exists():
+            self.log.drop_rows_after(0)
             return
         _refuse_other_config(folder, self.config)
         record, tensors = read_record(folder), load_tensors(folder)
@@ -189,10 +195,15 @@ class _Run:
         for name, parameter in self.named.items():
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser.{key}.{name}" in tensors]
             state = {key: tensors.pop(f"optimiser.{key}.{name}") for key in keys}
-            moments = {k: v if k == "step" else v.to(parameter) for k, v in state.items()}
+            moments = {k: v if k == "step" else _laid_out_like(parameter, v) for k, v in state.items()}
             self.optimiser.state[parameter].update(moments)
         self.module.load_state_dict(tensors)
         self.log.drop_rows_after(self.step)
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """`value` on the device and in the memory format of `parameter`: fused Adam pairs them by address."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def batches(scenes: Scenes, config: PretrainConfig, first_step: int) -> Iterator[Batch]:
@@ -218,7 +229,7 @@ class _Log:
     """The learning curve: a CSV row and a line on the terminal at a time."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.printed = path, False
 
     def print_plateaus(self, batch: Batch) -> None:
         """Two errors of drawing nothing: a run stuck at either is seen at once."""
@@ -237,7 +248,21 @@ class _Log:
             if fresh:
                 writer.writeheader()
             writer.writerow({key: _short(value) for key, value in row.items()})
-        tqdm.write("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
+        self._print(row)
+
+    def _print(self, row: dict[str, float]) -> None:
+        """One line of a table whose header comes with the first row of a call."""
+        shown = {
+            key.replace("foreground", "fg").replace("gradient_norm", "gradient"): v for key, v in row.items()
+        }
+        widths = [max(len(key), 9) for key in shown]
+        if not self.printed:
+            tqdm.write(" ".join(key.rjust(width) for key, width in zip(shown, widths, strict=True)))
+        values = [
+            f"{_short(value)}".rjust(width) for value, width in zip(shown.values(), widths, strict=True)
+        ]
+        tqdm.write(" ".join(values))
+        self.printed = True
 
     def drop_rows_after(self, step: int) -> None:
         """Forget rows that a resumed run will write again."""
@@ -246,14 +271,15 @@ class _Log:
         with open(self.path, newline="") as file:
             reader = csv.DictReader(file)
             rows = [row for row in reader if int(row["step"]) <= step]
-        with open(self.path, "w", newline="") as file:
-            writer = csv.DictWriter(file, reader.fieldnames or [])
-            writer.writeheader()
-            writer.writerows(rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, reader.fieldnames or [])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
 
 
 def _short(value: float) -> float | str:
-    return value if isinstance(value, int) else f"{value:.5g}"
+    return value if isinstance(value, int) else f"{value:.4g}"
 
 
 @contextmanager

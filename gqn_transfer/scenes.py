@@ -79,7 +79,10 @@ class Scenes:
         return [field[index] for field in self.shards[shard]]
 
     def in_memory(self) -> Scenes:
-        """The same scenes, read once in order and kept: random reads from a disk are slow."""
+        """The same scenes, read once in order and kept (random reads from a disk are slow), if they fit."""
+        size = sum(array.nbytes for shard in self.shards for array in shard)
+        if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+            return self
         return Scenes(self.folder, self.meta, tuple(Batch(*map(np.array, shard)) for shard in self.shards))
 
     def all_state(self) -> np.ndarray:
@@ -135,7 +138,10 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not path.exists():
         state = "is unfinished (no meta.json)" if folder.is_dir() else "does not exist"
         raise ScenesError(f"{folder} {state}: make it with `gqn-bench scenes --out {folder.parent}`")
-    meta = read_json(path)
+    try:
+        meta = read_json(path)
+    except ValueError as error:
+        raise ScenesError(str(error)) from error
     if meta.get("schema_version") != SCHEMA_VERSION:
         raise ScenesError(
             f"{path}: schema version {meta.get('schema_version')!r}, this program reads {SCHEMA_VERSION}: "
@@ -145,22 +151,31 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _open_shard(path: Path, meta: dict[str, Any]) -> Batch:
-    arrays = []
+    arrays, shapes = [], _row_shapes(meta)
     for name, dtype in FIELDS.items():
         file = path / f"{name}.npy"
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise ScenesError(f"{file} is missing or truncated ({error}): {REBUILD}") from error
         if array.dtype != dtype:
             raise ScenesError(f"{file}: dtype {array.dtype}, expected {np.dtype(dtype)}: {REBUILD}")
+        if array.ndim == 0 or array.shape[1:] != shapes[name]:
+            expected = ", ".join(map(str, shapes[name]))
+            raise ScenesError(f"{file}: shape {array.shape}, expected (N, {expected}): {REBUILD}")
         arrays.append(array)
     batch = Batch(*arrays)
-    expected = (meta["views"], meta["image_size"], meta["image_size"], 3)
-    if batch.images.shape[1:] != expected:
-        raise ScenesError(
-            f"{path}/images.npy: shape {batch.images.shape}, expected (N, {expected}): {REBUILD}"
-        )
     if len({len(array) for array in batch}) != 1:
         raise ScenesError(f"{path}: its arrays hold different numbers of scenes: {REBUILD}")
     return batch
+
+
+def _row_shapes(meta: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shape of one scene in each array."""
+    pixels = (meta["views"], meta["image_size"], meta["image_size"])
+    return {
+        "images": (*pixels, 3),
+        "viewpoints": (meta["views"], 7),
+        "labels": pixels,
+        "state": (len(meta["state_columns"]),),
+    }

@@ -35,7 +35,7 @@ def build(config: GeneratorConfig = TINY, code_shape: tuple[int, ...] = (6,)) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Generator(config, code_shape)
-        for parameter in network.code_map.parameters():
+        for parameter in network.condition.code.parameters():
             if parameter.eq(0).all():
                 nn.init.normal_(parameter, std=0.1)
     return network

@@ -1,0 +1,61 @@
+"""The command as people type it: help, errors that name the cure, and a small run of each stage."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ("doctor", "scenes", "pretrain", "evaluate", "list", "run", "report")
+
+
+def gqn_bench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", "from gqn_transfer.benchmarks.cli import main; main()"]
+    return subprocess.run([*program, *arguments], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_help_lists_every_command() -> None:
+    done = gqn_bench("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "quik"), "unknown suite 'quik'; known: smoke, quick"),
+        (("report", "nowhere"), "No folder nowhere"),
+        (("pretrain", "--scenes", "nowhere", "--out", "x", "--preset", "huge"), "unknown preset 'huge'; known: smoke"),
+        (("pretrain", "--scenes", "nowhere", "--out", "x"), "does not exist: make it with `gqn-bench scenes"),
+        (("evaluate", "jaco-tiny", "--scenes", "nowhere", "--out", "x"), "does not exist"),
+        (("scenes", "--out", "x", "--camera", "behind"), "camera='behind': expected one of dome, held_out, fixed"),
+    ],
+)
+def test_a_mistake_is_one_message_that_names_the_cure(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = gqn_bench(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_stages_by_hand(tmp_path: Path) -> None:
+    """scenes, pretrain in two calls, evaluate: as the README shows them."""
+    scenes = ("scenes", "--out", "scenes", "--scenes", "24", "--test-scenes", "12", "--views", "4")
+    assert gqn_bench(*scenes, cwd=tmp_path).returncode == 0
+    pretrain = ("pretrain", "--scenes", "scenes", "--out", "run", "--preset", "smoke")
+    stopped = gqn_bench(*pretrain, "--max-seconds", "0", cwd=tmp_path)
+    assert "stopped at step 1" in stopped.stdout, stopped.stderr
+    finished = gqn_bench(*pretrain, cwd=tmp_path)
+    assert "encoder in run/encoder" in finished.stdout, finished.stderr
+    evaluated = gqn_bench("evaluate", "run", "--scenes", "scenes", "--out", "figures", cwd=tmp_path)
+    assert "target" in evaluated.stdout, evaluated.stderr
+    assert (tmp_path / "figures/predictions.png").exists()
+
+
+def test_list_and_doctor() -> None:
+    assert "quick" in gqn_bench("list").stdout
+    text = gqn_bench("doctor").stdout
+    for word in ("OpenGL", "pixels steps/s", "bf16", "mujoco"):
+        assert word in text

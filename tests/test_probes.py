@@ -1,0 +1,139 @@
+"""Probes: they read what is there, nothing from noise, and count in metres and radians."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from gqn_transfer import probes
+from gqn_transfer.probes import ProbeRow, Standardised, errors, fit_mlp, fit_ridge, probe, r2
+
+COLUMNS = [f"{name}_{axis}" for name in ("hand", "target") for axis in "xyz"] + ["joint_1_sin", "joint_1_cos"]
+
+
+def states(count: int, seed: int = 0) -> np.ndarray:
+    """Positions around (1, 2, 3, ...) metres with a spread of 0.1, and one angle."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(-np.pi, np.pi, count)
+    positions = np.arange(1, 7) + 0.1 * rng.standard_normal((count, 6))
+    return np.column_stack([positions, np.sin(angle), np.cos(angle)]).astype(np.float32)
+
+
+def linear_codes(state: np.ndarray) -> torch.Tensor:
+    mixing = np.random.default_rng(9).standard_normal((8, 20))
+    return torch.from_numpy((state @ mixing + 5).astype(np.float32))
+
+
+def noise(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, 20, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def read() -> dict[tuple[str, str], ProbeRow]:
+    train, test = states(400), states(200, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probes, "fit_mlp", functools.partial(fit_mlp, steps=400))
+        rows = probe((linear_codes(train), train), (linear_codes(test), test), COLUMNS)
+    return {(row.probe, row.quantity): row for row in rows}
+
+
+def test_rows(read: dict) -> None:
+    assert list(read) == [(p, q) for p in ("ridge", "mlp") for q in ("hand", "target", "joint_1")]
+    assert [row.unit for row in read.values()] == ["m", "m", "rad"] * 2
+
+
+def test_ridge_reads_a_linear_quantity(read: dict) -> None:
+    for quantity in ("hand", "target", "joint_1"):
+        assert read["ridge", quantity].median_error < 0.01
+        assert read["ridge", quantity].r2 > 0.995
+
+
+def test_mlp_reads_it_too(read: dict) -> None:
+    for quantity in ("hand", "target", "joint_1"):
+        assert read["mlp", quantity].median_error < 0.05
+        assert read["mlp", quantity].r2 > 0.9
+
+
+def test_noise_says_nothing() -> None:
+    targets = Standardised(states(2000))
+    predicted = targets.undo(fit_ridge(noise(2000, 0), targets.values, noise(1000, 1)))
+    for row in errors("ridge", predicted, states(1000, seed=1), COLUMNS):
+        assert abs(row.r2) < 0.05
+        expected = np.pi / 2 if row.unit == "rad" else 0.154  # a guess; the median radius of 3 x 0.1 m
+        assert row.median_error == pytest.approx(expected, rel=0.15)
+
+
+def test_only_training_scenes_set_the_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "fit_mlp", lambda *inputs: fit_ridge(*inputs[:3]))
+    train, test = states(100), states(50, seed=1)
+    moved = linear_codes(test) + 100
+    steady = probe((linear_codes(train), train), (linear_codes(test), test), COLUMNS)
+    shifted = probe((linear_codes(train), train), (moved, test), COLUMNS)
+    assert shifted[0].median_error > 10 * steady[0].median_error
+
+
+def test_errors_are_metres_in_three_dimensions() -> None:
+    state = states(5)
+    predicted = state.copy()
+    predicted[:, 0] += 0.03
+    predicted[:, 2] -= 0.04
+    rows = {row.quantity: row for row in errors("p", predicted, state, COLUMNS)}
+    assert rows["hand"].median_error == pytest.approx(0.05, abs=1e-5)
+    assert (rows["target"].median_error, rows["target"].r2) == (0, 1)
+
+
+def test_error_is_the_median() -> None:
+    state = states(5)
+    predicted = state.copy()
+    predicted[:, 3] += [0, 0, 0.01, 5, 9]
+    assert errors("p", predicted, state, COLUMNS)[1].median_error == pytest.approx(0.01, abs=1e-5)
+
+
+@pytest.mark.parametrize("true", [-3.1, -1.0, 0.0, 2.0, 3.1])
+@pytest.mark.parametrize("offset", [0.1, -0.3, 3.0])
+def test_angles_wrap(true: float, offset: float) -> None:
+    state = np.tile(states(1), (3, 1))
+    predicted = state.copy()
+    state[:, 6:] = np.sin(true), np.cos(true)
+    predicted[:, 6:] = 0.5 * np.array([np.sin(true + offset), np.cos(true + offset)])  # length is no matter
+    state[0, 0] += 1  # else the variance is zero
+    with np.errstate(all="ignore"):
+        joint = errors("p", predicted, state, COLUMNS)[-1]
+    assert (joint.quantity, joint.unit) == ("joint_1", "rad")
+    assert joint.median_error == pytest.approx(abs(offset), abs=1e-4)
+
+
+def test_columns_are_found_by_name() -> None:
+    state = states(6)
+    order = np.random.default_rng(0).permutation(8)
+    predicted = state + np.linspace(0, 0.1, 8, dtype=np.float32)
+    plain = errors("p", predicted, state, COLUMNS)
+    assert errors("p", predicted[:, order], state[:, order], [COLUMNS[k] for k in order]) == plain
+
+
+def test_r2_of_the_mean_is_zero() -> None:
+    state = states(50)
+    mean = np.tile(state.mean(0), (50, 1))
+    assert r2(mean, state, [0, 1, 2]) == pytest.approx(0, abs=1e-5)
+    assert r2(state, state, [0]) == 1
+
+
+def test_standardised_and_back() -> None:
+    state = states(30)
+    state[:, 4] = 2.5  # a constant column
+    scaled = Standardised(state)
+    assert scaled.values.isfinite().all()
+    torch.testing.assert_close(scaled.values[:, :4].mean(0), torch.zeros(4), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(scaled.undo(scaled.values), state, atol=1e-5)
+
+
+def test_mlp_depends_on_its_seed_alone() -> None:
+    inputs, targets = noise(50, 0), torch.from_numpy(states(50))
+    torch.manual_seed(1)
+    a = fit_mlp(inputs, targets, inputs, seed=0, steps=5)
+    state = torch.get_rng_state()
+    b, c = (fit_mlp(inputs, targets, inputs, seed=seed, steps=5) for seed in (0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert torch.equal(state, torch.get_rng_state())

@@ -1,0 +1,76 @@
+"""Suites are data: unique cells, stable names, checked keys."""
+
+import json
+
+import gqn_transfer.envs as envs
+import pytest
+from gqn_transfer.agents.build import ALGORITHMS
+from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES
+from gqn_transfer.benchmarks.suites import OPTION_KEYS, SUITES, Cell, grid, suite_named
+from gqn_transfer.envs.cameras import CAMERA_PATHS
+
+from gqn_transfer.presets import PRESETS
+
+CELLS = [cell for suite in SUITES.values() for cell in suite.cells]
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_every_cell_can_be_built(cell: Cell) -> None:
+    assert cell.task in envs.TASKS
+    assert cell.camera in CAMERA_PATHS
+    assert cell.algo in ALGORITHMS
+    assert METHODS[cell.method].needs_encoder == bool(cell.encoder)
+    assert not cell.encoder or cell.encoder in ENCODERS
+    assert {key for key, _ in cell.options} <= set(OPTION_KEYS)
+    assert cell.seed < 1000, "seeds from 1000 on belong to tuning"
+
+
+def test_names_are_unique_and_change_with_every_field() -> None:
+    assert len({cell.name for cell in CELLS}) == len(CELLS)
+    cell = CELLS[0]
+    changed = [
+        cell._replace(suite="other"),
+        cell._replace(steps=cell.steps + 1),
+        cell._replace(encoder="other"),
+        cell._replace(options=(("episodes", 7),)),
+    ]
+    assert len({cell.name, *(other.name for other in changed)}) == 5
+
+
+def test_a_name_does_not_depend_on_the_run() -> None:
+    cell = Cell("quick", "Reach-v0", "gqn-frozen", "ppo", "fixed", "quick-gqn", 0, 100_000)
+    assert cell.name == "reach-v0-fixed-gqn-frozen-ppo-seed0-857fc22e"
+
+
+def test_cells_survive_json() -> None:
+    cell = CELLS[0]._replace(options=(("episodes", 7), ("num_envs", 3)))
+    assert Cell.from_json(json.loads(cell.canonical_json)) == cell
+
+
+def test_recipes_name_what_exists() -> None:
+    for recipe in ENCODERS.values():
+        assert recipe.scenes in SCENES
+        preset = PRESETS[recipe.preset]
+        assert preset.views_needed <= SCENES[recipe.scenes].views
+        assert preset.model.image_size == SCENES[recipe.scenes].image_size
+
+
+def test_quick_compares_what_it_promises() -> None:
+    methods = {cell.method for cell in SUITES["quick"].cells}
+    assert methods == {"state", "pixels-aug", "random-frozen", "gqn-frozen"}
+    budgets = {cell.method: cell.steps for cell in SUITES["quick"].cells}
+    assert len({budgets[method] for method in methods - {"state"}}) == 1, "equal budgets for all pixel methods"
+    assert {cell.seed for cell in SUITES["quick"].cells} == {0, 1, 2}
+
+
+def test_unknown_names_list_what_exists() -> None:
+    with pytest.raises(ValueError, match=r"unknown suite 'quik'; known: smoke, quick"):
+        suite_named("quik")
+    with pytest.raises(ValueError, match=r"unknown options num_env; known: .*num_envs"):
+        grid("x", ["Reach-v0"], ["fixed"], {"state": 1}, [0], num_env=2)
+
+
+def test_the_tables_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        SUITES["mine"] = SUITES["smoke"]  # type: ignore[index]
