@@ -41,14 +41,16 @@ ALGORITHMS: Mapping[str, tuple[type[BaseAlgorithm], Mapping[str, Any]]] = Mappin
 """Name -> class and its settings."""
 
 
-def observe(method: str, venv: VecEnv, encoder: Encoder | str | Path | None = None) -> VecEnv:
+def observe(
+    method: str, venv: VecEnv, encoder: Encoder | str | Path | None = None, device: str = "auto"
+) -> VecEnv:
     """`venv` as `method` sees it: for evaluation, without augmentation."""
     row = method_named(method)
     if row.needs_encoder and encoder is None:
         raise ValueError(f"method {method!r} needs an encoder: pass encoder=<name, path or Encoder>")
     if not row.needs_encoder and encoder is not None:
         raise ValueError(f"method {method!r} uses no encoder, but one was given")
-    return EncodedVecEnv(venv, encoder) if encoder is not None else venv
+    return EncodedVecEnv(venv, encoder, device) if encoder is not None else venv
 
 
 def make_agent(
@@ -68,7 +70,7 @@ def make_agent(
     if algo not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {algo!r}; known: {', '.join(ALGORITHMS)}")
     row = method_named(method)
-    seen = observe(method, venv, encoder)
+    seen = observe(method, venv, encoder, device)
     if row.shift:
         seen = RandomShiftVecEnv(seen, row.shift, np.random.default_rng([seed, row.shift]))
     algorithm, settings = ALGORITHMS[algo]

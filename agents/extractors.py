@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from gqn_transfer.encoder import Encoder, load_encoder
 
+SMALLEST_IMAGE = 36
+"""Pixels a side below which NatureCNN's strides leave nothing."""
 FEATURES = 256
 """Width of the features every method hands to actor and critic."""
 
@@ -25,8 +27,8 @@ class Trunk(nn.Sequential):
         super().__init__(nn.Linear(inputs, FEATURES), nn.LayerNorm(FEATURES), nn.Tanh())
 
 
-class StateExtractor(BaseFeaturesExtractor):
-    """The oracle's eyes: the simulator's state (and, in `EncodedVecEnv`, a cached representation)."""
+class VectorExtractor(BaseFeaturesExtractor):
+    """Observations that are vectors already: the oracle's state, or the representation of `EncodedVecEnv`."""
 
     def __init__(self, observation_space: spaces.Dict) -> None:
         super().__init__(observation_space, FEATURES)
@@ -42,6 +44,11 @@ class PixelExtractor(BaseFeaturesExtractor):
     def __init__(self, observation_space: spaces.Dict) -> None:
         super().__init__(observation_space, FEATURES)
         image = observation_space["image"]
+        if image.shape is None or min(image.shape[1:]) < SMALLEST_IMAGE:
+            raise ValueError(
+                f"images of shape {image.shape}, channels first: NatureCNN's strides need at least "
+                f"{SMALLEST_IMAGE} pixels a side; make the environment with a larger image_size"
+            )
         self.convolutions = nn.Sequential(
             nn.Conv2d(3, 32, 8, 4), nn.ReLU(),
             nn.Conv2d(32, 64, 4, 2), nn.ReLU(),

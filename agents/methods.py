@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
-from .extractors import PixelExtractor, StateExtractor
+from .extractors import PixelExtractor, VectorExtractor
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,19 @@ class Method:
     """One line for people."""
 
 
-_FROZEN = {"observation": "pixels", "extractor": StateExtractor, "needs_encoder": True}
+def _frozen(description: str) -> Method:
+    """A method that reads the cached representation of an encoder."""
+    return Method("pixels", VectorExtractor, needs_encoder=True, description=description)
+
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "state": Method("state", StateExtractor, description="the simulator's state: the oracle"),
+        "state": Method("state", VectorExtractor, description="the simulator's state: the oracle"),
         "pixels": Method("pixels", PixelExtractor, description="raw pixels, end to end"),
         "pixels-aug": Method("pixels", PixelExtractor, shift=2, description="raw pixels with random shift"),
-        "random-frozen": Method(**_FROZEN, description="an untrained encoder, frozen"),
-        "supervised-frozen": Method(**_FROZEN, description="an encoder trained to regress the state, frozen"),
-        "gqn-frozen": Method(**_FROZEN, description="the GQN's encoder, frozen"),
+        "random-frozen": _frozen("an untrained encoder, frozen"),
+        "supervised-frozen": _frozen("an encoder trained to regress the state, frozen"),
+        "gqn-frozen": _frozen("the GQN's encoder, frozen"),
     }
 )
 

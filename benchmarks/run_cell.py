@@ -98,7 +98,7 @@ def _make_env(task: str, keywords: dict[str, Any]) -> gymnasium.Env:
 
 def gradient_steps(agent: BaseAlgorithm) -> int:
     """Optimiser steps taken so far, as the optimiser itself counted them."""
-    counts = [int(state["step"]) for state in agent.policy.optimizer.state.values()]  # type: ignore[union-attr]
+    counts = [int(state["step"]) for state in agent.policy.optimizer.state.values()]
     return max(counts, default=0)
 
 

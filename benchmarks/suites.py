@@ -65,16 +65,15 @@ def grid(
     cameras: Iterable[str],
     methods: Mapping[str, int],
     seeds: Iterable[int],
-    algo: str = "ppo",
     **options: int,
 ) -> tuple[Cell, ...]:
-    """Every combination; `methods` gives each method its budget in steps."""
+    """Every combination with PPO; `methods` gives each method its budget in steps."""
     extra = tuple(sorted(options.items()))
     if unknown := [key for key in options if key not in OPTION_KEYS]:
         raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
     encoders = {method: f"{suite}-{last}" for method, last in FROZEN_ENCODER.items()}
     return tuple(
-        Cell(suite, task, method, algo, camera, encoders.get(method, ""), seed, steps, extra)
+        Cell(suite, task, method, "ppo", camera, encoders.get(method, ""), seed, steps, extra)
         for task in tasks
         for camera in cameras
         for method, steps in methods.items()

@@ -45,7 +45,7 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
     `info`: `success` and `is_success` (the task's condition at this step) and `reward_terms`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}  # noqa: RUF012
     scene: ClassVar[str]
     """XML file in `assets/`."""
     horizon: ClassVar[int]
@@ -82,7 +82,7 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
         self._pose: CameraPose
         self._step = 0
         self.action_space = spaces.Box(-1.0, 1.0, (7,), np.float32)
-        self.observation_space = self._make_observation_space()
+        self.observation_space = self._make_observation_space()  # type: ignore[assignment]
 
     # What a task fills in.
 

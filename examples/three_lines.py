@@ -1,15 +1,14 @@
 """A pretrained encoder inside a Stable-Baselines3 agent, in three lines.
 
-    python examples/three_lines.py ENCODER        a checkpoint's folder, as `gqn-bench pretrain` writes it
+python examples/three_lines.py ENCODER        a checkpoint's folder, as `gqn-bench pretrain` writes it
 """
 
 import sys
 
-import gymnasium
-from stable_baselines3 import PPO
-
 import gqn_transfer.envs  # noqa: F401  registers gqn_transfer/Reach-v0
+import gymnasium
 from gqn_transfer.agents.extractors import GQNExtractor
+from stable_baselines3 import PPO
 
 
 def main(encoder: str, steps: int = 256) -> PPO:

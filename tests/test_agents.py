@@ -13,7 +13,7 @@ from gqn_transfer.agents import extractors
 from gqn_transfer.agents.augmentation import RandomShiftVecEnv, random_shift
 from gqn_transfer.agents.build import ALGORITHMS, make_agent, observe
 from gqn_transfer.agents.encoded_vec_env import EncodedVecEnv, encode_images
-from gqn_transfer.agents.extractors import GQNExtractor, PixelExtractor, StateExtractor
+from gqn_transfer.agents.extractors import GQNExtractor, PixelExtractor, VectorExtractor
 from gqn_transfer.agents.methods import METHODS, method_named
 from gqn_transfer.benchmarks.evaluation import EVALUATION_SEED, evaluate
 from gqn_transfer.benchmarks.run_cell import gradient_steps
@@ -95,7 +95,7 @@ def load_again(encoder: Encoder) -> Encoder:
 def test_extractor_and_encoded_env_feed_the_trunk_the_same_numbers(make_venv: Make, encoder: Encoder) -> None:
     raw, encoded = make_venv(), EncodedVecEnv(make_venv(), encoder, "cpu")
     inside = GQNExtractor(spaces.Dict(raw.observation_space.spaces), encoder)
-    outside = StateExtractor(encoded.observation_space)
+    outside = VectorExtractor(encoded.observation_space)
     fed: list[torch.Tensor] = []
     for extractor in (inside, outside):
         extractor.trunk.register_forward_pre_hook(lambda _, inputs: fed.append(inputs[0]))

@@ -25,10 +25,16 @@ def test_help_lists_every_command() -> None:
     [
         (("run", "quik"), "unknown suite 'quik'; known: smoke, quick"),
         (("report", "nowhere"), "No folder nowhere"),
-        (("pretrain", "--scenes", "nowhere", "--out", "x", "--preset", "huge"), "unknown preset 'huge'; known: smoke"),
+        (
+            ("pretrain", "--scenes", "nowhere", "--out", "x", "--preset", "huge"),
+            "unknown preset 'huge'; known: smoke",
+        ),
         (("pretrain", "--scenes", "nowhere", "--out", "x"), "does not exist: make it with `gqn-bench scenes"),
         (("evaluate", "jaco-tiny", "--scenes", "nowhere", "--out", "x"), "does not exist"),
-        (("scenes", "--out", "x", "--camera", "behind"), "camera='behind': expected one of dome, held_out, fixed"),
+        (
+            ("scenes", "--out", "x", "--camera", "behind"),
+            "camera='behind': expected one of dome, held_out, fixed",
+        ),
     ],
 )
 def test_a_mistake_is_one_message_that_names_the_cure(

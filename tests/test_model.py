@@ -145,9 +145,7 @@ def test_the_bound_is_below_the_likelihood_and_importance_weighting_reaches_it()
         posterior = model.rollout(r, viewpoints, images, seeded(0))
         prior = model.rollout(r, viewpoints, None, seeded(1))
         bound = model.elbo(r, viewpoints, images, sigma, seeded(2)).mean().item()
-        log_weights = (
-            posterior.pixels.log_likelihood(images, sigma) + posterior.log_ratio()
-        ).double()
+        log_weights = (posterior.pixels.log_likelihood(images, sigma) + posterior.log_ratio()).double()
         log_weights_of_prior = prior.pixels.log_likelihood(images, sigma).double()
 
     def importance_bound(weights: Tensor, k: int) -> float:

@@ -60,7 +60,9 @@ def test_quick_compares_what_it_promises() -> None:
     methods = {cell.method for cell in SUITES["quick"].cells}
     assert methods == {"state", "pixels-aug", "random-frozen", "gqn-frozen"}
     budgets = {cell.method: cell.steps for cell in SUITES["quick"].cells}
-    assert len({budgets[method] for method in methods - {"state"}}) == 1, "equal budgets for all pixel methods"
+    assert len({budgets[method] for method in methods - {"state"}}) == 1, (
+        "equal budgets for all pixel methods"
+    )
     assert {cell.seed for cell in SUITES["quick"].cells} == {0, 1, 2}
 
 
