@@ -10,23 +10,20 @@ Per layer l (Eslami et al. 2018, generation and inference cores; Gregor et al. 2
     u           = u + canvas(h_g)
 
 Ours: the canvas u has the resolution of the latent map and is upsampled once at the end. r and v_q
-become learned spatial maps, added (a constant broadcast would tell the cores nothing about space).
+become one learned spatial map (a constant broadcast would tell the cores nothing about space).
 What they and x_q add to gates and prior is computed once per sequence and core: the same sums as
 concatenating them at every layer. Every prior, the first included, sees r and v_q.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from .latents import Gaussian, LatentStep, Rollout
 from .pixels import Pixels
 from .representation import VIEWPOINT_FEATURES, viewpoint_features
-
-LOG_STD_BOUND = 5.0
-"""Latent log standard deviations are squashed smoothly into (-5, 5)."""
 
 
 @dataclass(frozen=True)
@@ -74,79 +71,6 @@ class GeneratorConfig:
 def _require_positive(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}.")
-
-
-class Gaussian(NamedTuple):
-    """Diagonal Gaussian over one latent layer, (B, z, s, s), float32."""
-
-    mean: Tensor
-    log_std: Tensor
-
-    @classmethod
-    def from_parameters(cls, parameters: Tensor) -> "Gaussian":
-        """(B, 2z, s, s) of any floating type -> Gaussian in float32."""
-        mean, log_std = parameters.float().chunk(2, dim=1)
-        return cls(mean, LOG_STD_BOUND * torch.tanh(log_std / LOG_STD_BOUND))
-
-    def sample(self, generator: torch.Generator | None) -> Tensor:
-        """A reparameterised sample, or the mean when there is no generator."""
-        if generator is None:
-            return self.mean
-        noise = torch.randn(self.mean.shape, generator=generator, device=generator.device)
-        return self.mean + self.log_std.exp() * noise.to(self.mean.device)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log density, summed over all but the batch: (B,), nats."""
-        scaled = (value - self.mean) * torch.exp(-self.log_std)
-        return (-0.5 * scaled**2 - self.log_std - 0.5 * math.log(2 * math.pi)).sum((1, 2, 3))
-
-
-def kl_divergence(posterior: Gaussian, prior: Gaussian) -> Tensor:
-    """KL(posterior || prior) over the last three axes, nats: (..., z, s, s) -> (...)."""
-    difference = posterior.log_std - prior.log_std
-    scaled = (posterior.mean - prior.mean) * torch.exp(-prior.log_std)
-    return 0.5 * (torch.expm1(2 * difference) - 2 * difference + scaled**2).sum((-3, -2, -1))
-
-
-class LatentStep(NamedTuple):
-    """One latent layer of a rollout; `posterior` is None in a prediction."""
-
-    prior: Gaussian
-    posterior: Gaussian | None
-    z: Tensor
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Result of `Generator.forward`."""
-
-    pixels: Pixels
-    """Distribution of the image given the latents."""
-    steps: tuple[LatentStep, ...]
-    """One per latent layer."""
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean of the image, (B, 3, H, W), float32, not clamped."""
-        return self.pixels.mean
-
-    def kl(self) -> Tensor:
-        """Closed-form KL of each layer given the samples of those before it: (L, B), nats."""
-        return kl_divergence(self._stack("posterior"), self._stack("prior"))
-
-    def log_ratio(self) -> Tensor:
-        """log p(z) - log q(z) at the sampled latents, (B,), nats: for importance weighting."""
-        terms = [
-            step.prior.log_prob(step.z) - step.posterior.log_prob(step.z)
-            for step in self.steps
-            if step.posterior is not None
-        ]
-        return torch.stack(terms).sum(0)
-
-    def _stack(self, which: str) -> Gaussian:
-        each = [getattr(step, which) for step in self.steps]
-        means, log_stds = zip(*each, strict=True)
-        return Gaussian(torch.stack(means), torch.stack(log_stds))
 
 
 def _lstm_update(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,7 +156,7 @@ class Condition(nn.Module):
 
     Where a thing in r appears depends on where one looks from, anywhere in the image: a dense network
     of both can say so, a sum of two maps followed by small convolutions hardly can
-    (docs/decisions/0004-generator.md). r is normalised, which takes out its growth with the number of
+    (docs/decisions/0004-pretraining.md). r is normalised, which takes out its growth with the number of
     views, and starts silent; a spatial r (the tower's) adds its own map.
     """
 

@@ -48,11 +48,18 @@ class Rendering(nn.Module):
     ours (docs/decisions/0004-pretraining.md); `evaluate` uses neither.
     """
 
-    def __init__(self, model: GQN, max_contexts: int, queries: int, foreground_weight: float) -> None:
+    def __init__(
+        self,
+        model: GQN,
+        max_contexts: int,
+        queries: int,
+        foreground_weight: float = 1.0,
+        kl_balance: float = 0.5,
+    ) -> None:
         super().__init__()
         self.model = model
         self.max_contexts, self.queries = max_contexts, queries
-        self.foreground_weight = foreground_weight
+        self.foreground_weight, self.kl_balance = foreground_weight, kl_balance
 
     def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Metrics]:
         device = next(self.model.parameters()).device
@@ -79,8 +86,8 @@ class Rendering(nn.Module):
         if schedule.prior_only:
             return self.model.rollout(r, viewpoints).pixels, r.new_zeros(1, len(r))
         noise = torch.Generator(r.device).manual_seed(int(rng.integers(2**62)))
-        terms = self.model.elbo_terms(r, viewpoints, images, noise)
-        return terms.pixels, terms.kl
+        rollout = self.model.rollout(r, viewpoints, images, noise)
+        return rollout.pixels, rollout.kl(self.kl_balance)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:

@@ -43,6 +43,9 @@ class PretrainConfig:
     KL: what the image needs must then come through r."""
     foreground_weight: float = 4.0
     """Weight of arm and target pixels in the training likelihood; 1 is the plain bound."""
+    kl_balance: float = 0.5
+    """Share of the KL's gradient that goes to the prior; 0.5 is the plain bound. More of it teaches the
+    prior, and through it r, what the posterior has seen, before the posterior gives it up."""
     adam_epsilon: float = 1e-6
     """Large enough that the noise in a silent encoder's gradients is not amplified."""
     clip_gradient: float = 1.0

@@ -6,9 +6,7 @@ weights, optimiser state and k, and repeats what an undisturbed run would have d
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -24,12 +22,12 @@ from tqdm import tqdm
 
 from .checkpoint import CAMERA_CONVENTION, CheckpointError, load_tensors, read_record, save_checkpoint
 from .encoder import feature_statistics
-from .files import write_text
 from .model import GQN
 from .objectives import Metrics, Objective, Regression, Rendering, Schedule
 from .precision import autocast, choose_device
 from .presets import PretrainConfig
 from .scenes import Batch, Scenes
+from .training_log import TrainingLog
 
 LOG_EVERY, CHECKPOINT_SECONDS, TEST_SCENES = 100, 120.0, 128
 """Steps between log rows; seconds between checkpoints; held-out scenes in each log row."""
@@ -84,7 +82,9 @@ def build(config: PretrainConfig, train: Scenes, device: torch.device) -> torch.
     model = GQN(config.model, seed=config.seed)
     objective: torch.nn.Module
     if config.objective in ("rendering", "random"):
-        objective = Rendering(model, config.max_contexts, config.queries, config.foreground_weight)
+        objective = Rendering(
+            model, config.max_contexts, config.queries, config.foreground_weight, config.kl_balance
+        )
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -123,7 +123,7 @@ class _Run:
             self.named.values(), lr=config.learning_rate[0], eps=config.adam_epsilon, fused=True
         )
         self.step, self.seconds = 0, 0.0
-        self.log = _Log(folder / LOG)
+        self.log = TrainingLog(folder / LOG)
 
     def train(
         self, train: Scenes, held_out: Batch, max_seconds: float | None, stopped: Callable[[], bool]
@@ -223,63 +223,6 @@ def batches(scenes: Scenes, config: PretrainConfig, first_step: int) -> Iterator
 def step_rng(seed: int, step: int, purpose: str) -> np.random.Generator:
     """The generator of one purpose ("batch" or "noise") in one step."""
     return np.random.default_rng([seed, step, ("batch", "noise").index(purpose)])
-
-
-class _Log:
-    """The learning curve: a CSV row and a line on the terminal at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.printed = path, False
-
-    def print_plateaus(self, batch: Batch) -> None:
-        """Two errors of drawing nothing: a run stuck at either is seen at once."""
-        pixels = batch.images[:, -1].astype(np.float64) / 255
-        mean_image, mean_colour = pixels.mean(0), pixels.mean((0, 1, 2))
-        tqdm.write(
-            f"plateaus: mse {((pixels - mean_image) ** 2).mean():.4f} for the mean image, "
-            f"{((pixels - mean_colour) ** 2).mean():.4f} for the mean colour"
-        )
-
-    def write(self, row: dict[str, float]) -> None:
-        fresh = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow({key: _short(value) for key, value in row.items()})
-        self._print(row)
-
-    def _print(self, row: dict[str, float]) -> None:
-        """One line of a table whose header comes with the first row of a call."""
-        shown = {
-            key.replace("foreground", "fg").replace("gradient_norm", "gradient"): v for key, v in row.items()
-        }
-        widths = [max(len(key), 9) for key in shown]
-        if not self.printed:
-            tqdm.write(" ".join(key.rjust(width) for key, width in zip(shown, widths, strict=True)))
-        values = [
-            f"{_short(value)}".rjust(width) for value, width in zip(shown.values(), widths, strict=True)
-        ]
-        tqdm.write(" ".join(values))
-        self.printed = True
-
-    def drop_rows_after(self, step: int) -> None:
-        """Forget rows that a resumed run will write again."""
-        if not self.path.exists():
-            return
-        with open(self.path, newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if int(row["step"]) <= step]
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, reader.fieldnames or [])
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path, text.getvalue())
-
-
-def _short(value: float) -> float | str:
-    return value if isinstance(value, int) else f"{value:.4g}"
 
 
 @contextmanager

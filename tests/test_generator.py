@@ -10,15 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
-from gqn_transfer.generator import (
-    Core,
-    Gaussian,
-    Generator,
-    GeneratorConfig,
-    Rollout,
-    State,
-    kl_divergence,
-)
+from gqn_transfer.generator import Core, Generator, GeneratorConfig, State
+from gqn_transfer.latents import Gaussian, LatentStep, Rollout, kl_divergence
 
 TINY = GeneratorConfig(
     image_size=16, layers=3, hidden_channels=8, latent_channels=2, canvas_channels=8,
@@ -272,3 +265,19 @@ def test_wrong_sizes_are_refused(field: str, value: int) -> None:
     change: dict[str, Any] = {field: value}
     with pytest.raises(ValueError, match=rf"{field}.* {value}"):
         replace(TINY, **change)
+
+
+def test_balancing_moves_the_gradient_of_the_kl_and_not_its_value() -> None:
+    def gradients(balance: float) -> tuple[Tensor, Tensor, Tensor]:
+        means = [torch.full((1, 1, 1, 1), value, requires_grad=True) for value in (0.0, 1.0)]
+        prior, posterior = (Gaussian(mean, torch.zeros(1, 1, 1, 1)) for mean in means)
+        rollout = Rollout(None, (LatentStep(prior, posterior, means[1]),))  # type: ignore[arg-type]
+        kl = rollout.kl(balance)
+        kl.sum().backward()
+        return kl.detach(), *(mean.grad for mean in means)
+
+    value, to_prior, to_posterior = gradients(0.5)
+    value_too, more_to_prior, less_to_posterior = gradients(0.75)
+    torch.testing.assert_close(value_too, value)
+    torch.testing.assert_close(more_to_prior, 1.5 * to_prior)
+    torch.testing.assert_close(less_to_posterior, 0.5 * to_posterior)
