@@ -1,15 +1,20 @@
-"""Every example runs, on tiny settings."""
+"""Every example and every block of Python in the README runs, on tiny settings."""
 
 import importlib.util
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 
 from gqn_transfer.presets import PRESETS
 from gqn_transfer.pretrain import pretrain
 
+README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -34,6 +39,30 @@ def test_three_lines(encoder: Path) -> None:
     assert agent.num_timesteps == 64
 
 
+def test_the_readmes_blocks(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(encoder.parent.parent)  # the README's "run" is a folder beside one
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    images, viewpoints = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.zeros(2, 7)
+    for block in blocks:
+        names = {"images": images, "viewpoints": viewpoints}
+        exec(
+            block.replace("100_000", "1").replace("policy_kwargs=eyes", "policy_kwargs=eyes, n_steps=8"),
+            names,
+        )
+    assert names["features"].shape == (2, PRESETS["smoke"].model.representation_size)
+
+
+def test_the_readmes_commands_exist() -> None:
+    named = set(re.findall(r"gqn-bench ([a-z]+)", README.read_text()))
+    assert named
+    help_text = subprocess.run(
+        [sys.executable, "-c", "from gqn_transfer.benchmarks.cli import main; main()", "--help"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert all(name in help_text for name in named)
+
+
 def test_every_example_has_a_test() -> None:
-    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    tested = {name.removeprefix("test_") for name in globals()}
     assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested
