@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gqn_transfer.encoder import find_checkpoint
+from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS
 from gqn_transfer.pretrain import pretrain
@@ -78,5 +79,5 @@ def provenance() -> dict[str, Any]:
     return {
         "command": command_line(),
         "versions": library_versions() | {"revision": git_revision()},
-        "machine": machine(),
+        "machine": machine() | {"renderer": renderer_line()},
     }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-import gqn_transfer.envs  # noqa: F401  registers the tasks
 import gymnasium
-from gqn_transfer.envs.rendering import NoOpenGLError, describe_renderer
 from rich.console import Console
 from rich.table import Table
 
+import gqn_transfer.envs  # noqa: F401  registers the tasks
+from gqn_transfer.envs.rendering import NoOpenGLError, renderer_line
 from gqn_transfer.precision import choose_device, has_fast_bf16
 
 from .provenance import library_versions, machine
@@ -20,12 +20,11 @@ def print_report(console: Console) -> None:
     """One table of facts; a missing GL backend is a row, not an exception."""
     table = Table("what", "found", show_header=False)
     try:
-        renderer = describe_renderer()
-        table.add_row("OpenGL", f"{renderer['backend']}: {renderer['renderer']} ({renderer['version']})")
+        table.add_row("rendering", renderer_line())
         for obs in ("state", "pixels"):
             table.add_row(f"{obs} steps/s, one core", f"{steps_per_second(obs):,.0f}")
     except NoOpenGLError as error:
-        table.add_row("OpenGL", f"[red]{error}[/red]")
+        table.add_row("rendering", f"[red]{error}[/red]")
     device = choose_device()
     table.add_row("compute", f"{device.type}, fast bf16: {'yes' if has_fast_bf16(device) else 'no'}")
     table.add_row("cores", str(os.cpu_count()))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from rich.console import Console
 from gqn_transfer.files import read_json, write_json
 
 from .artefacts import pretraining_frames, provenance, ready
+from .processes import worker_pool
 from .records import read_curve
 from .run_cell import run_cell
 from .suites import Cell, Suite
@@ -24,6 +23,7 @@ def run_suite(suite: Suite, folder: Path, workers: int | None = None, console: C
     """Build the suite's encoders, then run its unfinished cells; return how many cells have failed."""
     console = console or Console()
     facts = provenance()
+    console.print(f"rendering with {facts['machine']['renderer']}", soft_wrap=True)
     write_json(
         folder / "suite.json",
         {"cells": [cell._asdict() | {"options": dict(cell.options)} for cell in suite.cells]},
@@ -31,7 +31,7 @@ def run_suite(suite: Suite, folder: Path, workers: int | None = None, console: C
     todo = [cell for cell in suite.cells if not finished(cell_folder(folder, cell))]
     console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} finished before")
     encoders = {name: ready(name, folder) for name in sorted({cell.encoder for cell in todo if cell.encoder})}
-    run_cells(todo, folder, encoders, facts, workers or os.cpu_count() or 1, console)
+    run_cells(todo, folder, encoders, facts, workers, console)
     return sum(failed(cell_folder(folder, cell)) for cell in suite.cells)
 
 
@@ -40,29 +40,23 @@ def run_cells(
     folder: Path,
     encoders: dict[str, Path],
     facts: dict[str, Any],
-    workers: int,
+    workers: int | None,
     console: Console,
 ) -> None:
-    """Run `cells` in `workers` processes; one line for each that ends."""
+    """Run `cells` side by side, one a core unless `workers` says otherwise; a line for each that ends."""
     if not cells:
         return
-    context = multiprocessing.get_context("spawn")  # a GL context must not be forked
     started = time.monotonic()
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+    with worker_pool(workers, len(cells), fresh=True) as pool:
         jobs: dict[Future[None], Cell] = {}
         for cell in sorted(cells, key=lambda cell: cell.steps, reverse=True):  # long ones first
             checkpoint = encoders.get(cell.encoder)
             frames = pretraining_frames(checkpoint) if checkpoint else 0
             jobs[pool.submit(run_cell, cell, cell_folder(folder, cell), checkpoint, frames, facts)] = cell
-        try:
-            for count, future in enumerate(as_completed(jobs), start=1):
-                future.result()
-                console.print(
-                    _line(count, len(jobs), started, cell_folder(folder, jobs[future])), soft_wrap=True
-                )
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for count, future in enumerate(as_completed(jobs), start=1):
+            future.result()
+            line = _line(count, len(jobs), started, cell_folder(folder, jobs[future]))
+            console.print(line, soft_wrap=True)
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:

@@ -175,8 +175,17 @@ def prediction_figure(images: np.ndarray, predictions: np.ndarray) -> Figure:
     titles = [f"context {k + 1}" for k in range(contexts)] + ["truth"]
     titles += [f"predicted\nfrom {k + 1}" for k in range(contexts)]
     columns = [*images[:, :contexts].swapaxes(0, 1), images[:, -1], *predictions]
-    figure = Figure(figsize=(1.05 * len(columns), 1.05 * scenes + 0.35), facecolor="white")
-    grid = figure.subplots(scenes, len(columns), squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    width, height = float(len(columns)), scenes + 0.45  # inches: one a picture, and the titles
+    figure = Figure(figsize=(width, height), facecolor="white")
+    edges = {
+        "left": 0.005,
+        "right": 0.995,
+        "bottom": 0.005,
+        "top": scenes / height,
+        "wspace": 0.04,
+        "hspace": 0.04,
+    }
+    grid = figure.subplots(scenes, len(columns), squeeze=False, gridspec_kw=edges)
     for column, (title, pictures) in enumerate(zip(titles, columns, strict=True)):
         grid[0, column].set_title(title, fontsize=8, color=INK)
         for row, picture in enumerate(pictures):

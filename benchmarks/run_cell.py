@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gqn_transfer.envs  # noqa: F401  registers the tasks
 import gymnasium
 import torch
-from gqn_transfer.agents.build import make_agent, observe
-from gqn_transfer.agents.methods import method_named
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+import gqn_transfer.envs  # noqa: F401  registers the tasks
+from gqn_transfer.agents.build import make_agent, observe
+from gqn_transfer.agents.methods import method_named
 from gqn_transfer.encoder import load_encoder
 from gqn_transfer.files import write_json
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
+
 from gqn_transfer.envs import cameras, rendering, state
 from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.scenes import SCENE_CAMERAS, sample_scenes
-from tqdm import tqdm
-
 from gqn_transfer.files import read_json, write_json
 from gqn_transfer.scenes import Scenes, ScenesError, finish, shard_path, write_shard
 
+from .processes import worker_pool
 from .provenance import library_versions
 
 SHARD_SIZE = 250
@@ -59,7 +58,7 @@ def make_scenes(config: ScenesConfig, folder: Path, workers: int | None = None) 
     _claim(folder, config)
     sizes = {"train": config.scenes, "test": config.test_scenes}
     todo = [job for split, size in sizes.items() for job in _missing_shards(folder, split, size)]
-    _render(config, folder, todo, workers or os.cpu_count() or 1)
+    _render(config, folder, todo, workers)
     return _open_or_finish(folder / "train", config), _open_or_finish(folder / "test", config)
 
 
@@ -87,12 +86,11 @@ def _missing_shards(folder: Path, split: str, scenes: int) -> list[Job]:
     return [job for job in jobs if not shard_path(folder / split, job[1]).exists()]
 
 
-def _render(config: ScenesConfig, folder: Path, jobs: list[Job], workers: int) -> None:
+def _render(config: ScenesConfig, folder: Path, jobs: list[Job], workers: int | None) -> None:
     if not jobs:
         return
-    context = multiprocessing.get_context("spawn")  # a GL context must not be forked
     with (
-        ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool,
+        worker_pool(workers, len(jobs)) as pool,
         tqdm(total=sum(job[2] for job in jobs), unit="scene", desc="scenes", mininterval=1.0) as bar,
     ):
         futures = {pool.submit(_render_shard, config, folder, *job): job for job in jobs}

@@ -119,6 +119,12 @@ def describe_renderer() -> dict[str, str]:
     return {"backend": backend()} | {key: GL.glGetString(name).decode() for key, name in text.items()}
 
 
+def renderer_line() -> str:
+    """One line for people: which backend draws, with what."""
+    facts = describe_renderer()
+    return f"{facts['backend'].upper()}: {facts['renderer']}, OpenGL {facts['version']}"
+
+
 @functools.cache
 def backend() -> str:
     """The GL backend in use: `MUJOCO_GL` if set, else the first of EGL and OSMesa that works here."""

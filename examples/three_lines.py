@@ -5,10 +5,11 @@ python examples/three_lines.py ENCODER        a checkpoint's folder, as `gqn-ben
 
 import sys
 
-import gqn_transfer.envs  # noqa: F401  registers gqn_transfer/Reach-v0
 import gymnasium
-from gqn_transfer.agents.extractors import GQNExtractor
 from stable_baselines3 import PPO
+
+import gqn_transfer.envs  # noqa: F401  registers gqn_transfer/Reach-v0
+from gqn_transfer.agents.extractors import GQNExtractor
 
 
 def main(encoder: str, steps: int = 256) -> PPO:

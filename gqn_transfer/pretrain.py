@@ -72,8 +72,10 @@ def pretrain(
     run.log.print_plateaus(held_out)
     with _stop_on_signal() as stopped:
         finished = run.train(train, held_out, max_seconds, stopped)
-    if finished:
-        _save_encoder(run, train, provenance or {})
+        if finished:
+            _save_encoder(run, train, provenance or {})
+    if finished and stopped():
+        raise KeyboardInterrupt  # it came too late to stop this run; what follows must not swallow it
     return Result(finished, run.step, folder / ENCODER)
 
 

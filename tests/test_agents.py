@@ -9,6 +9,11 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
 from gqn_transfer.agents import extractors
 from gqn_transfer.agents.augmentation import RandomShiftVecEnv, random_shift
 from gqn_transfer.agents.build import ALGORITHMS, make_agent, observe
@@ -17,11 +22,6 @@ from gqn_transfer.agents.extractors import GQNExtractor, PixelExtractor, VectorE
 from gqn_transfer.agents.methods import METHODS, method_named
 from gqn_transfer.benchmarks.evaluation import EVALUATION_SEED, evaluate
 from gqn_transfer.benchmarks.run_cell import gradient_steps
-from gymnasium import spaces
-from stable_baselines3 import PPO
-from stable_baselines3.common.utils import obs_as_tensor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
-
 from gqn_transfer.checkpoint import load_tensors
 from gqn_transfer.encoder import Encoder, load_encoder
 

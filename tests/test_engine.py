@@ -5,12 +5,12 @@ import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
 from gqn_transfer.benchmarks import engine
 from gqn_transfer.benchmarks.records import read_curve, read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.suites import SUITES, Cell, Suite
-from rich.console import Console
-
 from gqn_transfer.files import read_json, write_json
 
 SMOKE = SUITES["smoke"]

@@ -10,6 +10,10 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
 from gqn_transfer.envs import ENV_IDS
 from gqn_transfer.envs.arm import HOME_NOISE, ArmEnv
 from gqn_transfer.envs.cameras import DOME, FIXED_CAMERA
@@ -18,9 +22,6 @@ from gqn_transfer.envs.kinematics import HAND_SITE, HOME, joint_limits, joint_sp
 from gqn_transfer.envs.looks import LOOK_FIELDS, read_look
 from gqn_transfer.envs.rendering import renderer_for
 from gqn_transfer.envs.state import STATE_COLUMNS
-from gymnasium import spaces
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 HORIZONS = {
     "Reach": 50,

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 import torch
-from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 
+from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.presets import PRESETS
 from gqn_transfer.pretrain import pretrain
 

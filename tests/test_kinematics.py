@@ -3,11 +3,12 @@
 import importlib.util
 from pathlib import Path
 
-import gqn_transfer.envs  # noqa: F401
 import gymnasium
 import mujoco
 import numpy as np
 import pytest
+
+import gqn_transfer.envs  # noqa: F401
 from gqn_transfer.envs.arm import load_model
 from gqn_transfer.envs.kinematics import (
     ARM_JOINTS,

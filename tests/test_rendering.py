@@ -8,6 +8,7 @@ import sys
 import mujoco
 import numpy as np
 import pytest
+
 from gqn_transfer.envs import rendering
 from gqn_transfer.envs.arm import load_model
 from gqn_transfer.envs.cameras import DOME, FIXED_CAMERA, CameraPose

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gqn_transfer.benchmarks import scene_factory
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
+from gqn_transfer.checkpoint import CAMERA_CONVENTION
 from gqn_transfer.envs import cameras
 from gqn_transfer.envs.state import SCENE_COLUMNS
-
-from gqn_transfer.checkpoint import CAMERA_CONVENTION
 from gqn_transfer.scenes import FIELDS, Scenes, ScenesError, shard_path
 
 CONFIG = ScenesConfig(scenes=5, test_scenes=3, views=2, image_size=16)

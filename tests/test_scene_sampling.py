@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 import pytest
+
 from gqn_transfer.envs.arm import load_model
 from gqn_transfer.envs.cameras import DOME, FIXED_CAMERA
 from gqn_transfer.envs.kinematics import HAND_SITE

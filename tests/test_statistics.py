@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from gqn_transfer.benchmarks.statistics import (
     area_under_curve,
     estimate,

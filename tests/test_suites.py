@@ -2,14 +2,14 @@
 
 import json
 
-import gqn_transfer.envs as envs
 import pytest
+
+import gqn_transfer.envs as envs
 from gqn_transfer.agents.build import ALGORITHMS
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES
 from gqn_transfer.benchmarks.suites import OPTION_KEYS, SUITES, Cell, grid, suite_named
 from gqn_transfer.envs.cameras import CAMERA_PATHS
-
 from gqn_transfer.presets import PRESETS
 
 CELLS = [cell for suite in SUITES.values() for cell in suite.cells]
