@@ -58,7 +58,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
         for row in one.rows:
             median = thousands(row["steps_to_threshold_median"])
             cells = (interval(row, "final_score"), median, interval(row, "area"), row["finished"])
-            table.add_row(row["label"], *(text or "–" for text in cells))  # noqa: RUF001
+            table.add_row(row["label"], *(text or "–" for text in cells))
         console.print(table)
         console.print(one.headline + "\n", markup=False, highlight=False)
     for line in _progress(records, read_suite_info(Path(folder))):
@@ -73,7 +73,7 @@ def thousands(text: str) -> str:
 def interval(row: Row, name: str) -> str:
     """ "0.480 (0.410–0.550)", without brackets for one seed, "" without a seed."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]} ({low}–{high})" if low else row[name]  # noqa: RUF001
+    return f"{row[name]} ({low}–{high})" if low else row[name]
 
 
 def incidents(analyses: list[Analysis]) -> list[Row]:
@@ -193,7 +193,24 @@ def _encoder(encoder: EncoderRecord) -> dict[str, Any]:
     last = list(zip(encoder.training[0], encoder.training[-1], strict=True)) if (
         len(encoder.training) > 1
     ) else []  # fmt: skip
-    return {"name": encoder.name, "image": image, "probes": encoder.probes, "training": last}
+    return {"name": encoder.name, "image": image, "probes": probe_table(encoder.probes), "training": last}
+
+
+def probe_table(rows: list[list[str]]) -> list[list[str]]:
+    """`probes.csv`, one row a probe and quantity -> header and one row a quantity, a column a probe."""
+    if not rows:
+        return []
+    found = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    probes, quantities = (list(dict.fromkeys(row[key] for row in found)) for key in ("probe", "quantity"))
+    cell = {
+        (
+            row["quantity"],
+            row["probe"],
+        ): f"{float(row['median_error']):.3f} {row['unit']} (R² {float(row['r2']):.2f})"
+        for row in found
+    }
+    body = [[quantity, *(cell.get((quantity, probe), "–") for probe in probes)] for quantity in quantities]
+    return [["median error", *probes], *body]
 
 
 def _agents(analyses: list[Analysis]) -> list[tuple[str, str]]:

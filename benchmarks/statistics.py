@@ -62,7 +62,7 @@ class Ratio(NamedTuple):
         if math.isnan(self.low):
             return ""
         high = "∞" if math.isinf(self.high) else two_digits(self.high, "at_most")
-        return f"{two_digits(self.low, 'at_least')}–{high}"  # noqa: RUF001
+        return f"{two_digits(self.low, 'at_least')}–{high}"
 
 
 def interquartile_mean(values: ArrayLike, *, axis: int | None = None) -> Floats:

@@ -87,9 +87,9 @@ def test_complete_suite_has_the_numbers_of_the_protocol(tmp_path: Path) -> None:
     assert theirs["steps_to_threshold"] == "600;700;800"
     assert theirs["steps_to_threshold_median"] == "700"
     assert rows["pixels"]["steps_to_threshold"] == "censored;censored;censored"
-    assert ours["ratio_vs_pixels-aug"] == "3.5x [3.0–4.0]"  # noqa: RUF001
-    assert ours["ratio_vs_pixels"] == ">5.0x [5.0–∞]"  # noqa: RUF001
-    assert rows["pixels"]["ratio_vs_pixels-aug"].startswith("<0.70x [0–")  # noqa: RUF001
+    assert ours["ratio_vs_pixels-aug"] == "3.5x [3.0–4.0]"
+    assert ours["ratio_vs_pixels"] == ">5.0x [5.0–∞]"
+    assert rows["pixels"]["ratio_vs_pixels-aug"].startswith("<0.70x [0–")
     assert float(ours["area"]) == pytest.approx(0.8 * 0.95, abs=1e-3)
     assert ours["median_with_pretraining"] == "5200"
     assert (ours["encoder_fingerprint"], ours["command"]) == ("f00dfeed", "gqn-bench run toy")
@@ -219,10 +219,13 @@ def test_encoder_section_shows_picture_and_probes(tmp_path: Path) -> None:
     place = tmp_path / "encoders" / "conv"
     place.mkdir(parents=True)
     (place / "predictions.png").write_bytes(b"not looked into")
-    (place / "probes.csv").write_text("probe,target_error_cm\nridge,2.125\n")
+    header = "probe,quantity,unit,median_error,r2\n"
+    rows = "ridge,target,m,0.2125,0.51\nmlp,target,m,0.1381,0.66\nmlp,joint_1,rad,0.2000,0.30\n"
+    (place / "probes.csv").write_text(header + rows)
     page = write_report(tmp_path)
     assert page.read_text().count("data:image/png;base64,") == 3
-    assert "2.125" in text_of(page)
+    assert "target 0.212 m (R² 0.51) 0.138 m (R² 0.66)" in text_of(page)
+    assert "joint 1 – 0.200 rad (R² 0.30)" in text_of(page)
 
 
 def test_terminal_summary(tmp_path: Path) -> None:
