@@ -22,6 +22,7 @@ from gqn_transfer.scenes import Batch
 
 MODELS: Mapping[str, GQNConfig] = MappingProxyType(
     {
+        "conv-rays": GQNConfig(representation="conv-rays", pixel_components=3),
         "conv-small": GQNConfig(representation="conv-small"),
         "conv": GQNConfig(representation="conv"),
         "pyramid": GQNConfig(representation="pyramid"),

@@ -23,7 +23,12 @@ from torch import Tensor, nn
 
 from .latents import Gaussian, LatentStep, Rollout
 from .pixels import Pixels
-from .representation import VIEWPOINT_FEATURES, viewpoint_features
+from .rays import RAY_FEATURES, ray_features
+from .representation import FIELD_OF_VIEW
+
+
+CODE_START = 0.3
+"""Scale of the code's first weights in the generator: quiet, not silent."""
 
 
 @dataclass(frozen=True)
@@ -152,33 +157,34 @@ class Core(nn.Module):
 
 
 class Condition(nn.Module):
-    """What is asked, as a spatial map (B, c, s, s): the code r and the query viewpoint, mixed.
+    """What is asked, as a spatial map (B, c, s, s): the code r and the query's rays, mixed at each cell.
 
-    Where a thing in r appears depends on where one looks from, anywhere in the image: a dense network
-    of both can say so, a sum of two maps followed by small convolutions hardly can
-    (docs/decisions/0004-pretraining.md). r is normalised, which takes out its growth with the number of
-    views, and starts silent; a spatial r (the tower's) adds its own map.
+    One network serves all cells and all cameras: it says what the ray through a cell meets in the scene
+    that r describes. r scales and shifts the features of the rays, normalised (which takes out its growth
+    with the number of views) and silent at the start; a spatial r (the tower's) adds its own map.
     """
 
-    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, width: int = 512) -> None:
+    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, width: int = 256) -> None:
         super().__init__()
-        self.shape = (size, size, channels)
-        self.viewpoint = nn.Linear(VIEWPOINT_FEATURES, width)
+        self.size = size
+        self.rays = nn.Linear(RAY_FEATURES, width)
         if len(code_shape) == 1:
-            self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], width))
+            self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], 2 * width))
         else:
             pool, project = nn.AdaptiveAvgPool2d(size), nn.Conv2d(code_shape[0], channels, 1)
             self.code = nn.Sequential(nn.GroupNorm(1, code_shape[0]), pool, project)
-        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.to_map = nn.Linear(width, channels * size * size)
+        self.first = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
+        self.second = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.to_map = nn.Linear(width, channels)
 
     def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
         """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s), channels last in memory."""
-        hidden, code = self.viewpoint(viewpoint_features(query_viewpoint)), self.code(r)
+        hidden = self.first(self.rays(ray_features(query_viewpoint, self.size, FIELD_OF_VIEW)))
+        code = self.code(r)
         if code.dim() == 2:
-            hidden = hidden + code
-        hidden = nn.functional.silu(hidden)
-        spatial = self.to_map(hidden + self.mix(hidden)).unflatten(1, self.shape).permute(0, 3, 1, 2)
+            scale, shift = code[:, None, None].chunk(2, dim=-1)
+            hidden = hidden * (1 + scale) + shift
+        spatial = self.to_map(hidden + self.second(hidden)).permute(0, 3, 1, 2)
         return spatial if code.dim() == 2 else spatial + code
 
 
@@ -222,14 +228,14 @@ class Generator(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Variance-preserving start; r silent; mid-grey mean (PyTorch's default shrinks 0.58x)."""
+        """Variance-preserving start; r quiet; mid-grey mean (PyTorch's default shrinks 0.58x)."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         *_, last = (m for m in self.condition.code.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
-        nn.init.zeros_(last.weight)
+        last.weight.data.mul_(CODE_START)
         *_, (_, output_bias) = self.decoder.named_parameters()
         nn.init.constant_(output_bias, 0.5)
         if self.config.pixel_components > 1:  # components must differ to part ways

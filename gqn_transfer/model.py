@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from .generator import Generator, GeneratorConfig, Rollout
 from .pixels import Pixels, likelihood_floor
-from .representation import REPRESENTATIONS, VIEWPOINT_SIZE
+from .rays import VIEWPOINT_SIZE
+from .representation import REPRESENTATIONS
 
 
 @dataclass(frozen=True)

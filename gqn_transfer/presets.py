@@ -96,15 +96,27 @@ SMALL = GQNConfig(
     representation="conv-small", representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
     condition_channels=16,
 )  # fmt: skip
+SMALL_RAYS = GQNConfig(representation="conv-rays", pixel_components=3)
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "smoke": PretrainConfig(model=SMALL, steps=20, batch=4),
         "tiny": PretrainConfig(model=TINY, steps=30, batch=4),
         "tiny-random": PretrainConfig(objective="random", model=TINY, steps=0),
-        "cpu-20min": PretrainConfig(),
-        "random": PretrainConfig(objective="random", steps=0),
+        "cpu-20min": PretrainConfig(
+            model=SMALL_RAYS,
+            steps=8000,
+            learning_rate=(1e-3, 7e-5),
+            prior_only=0.8,
+            warm_up=0.25,
+        ),
+        "random": PretrainConfig(objective="random", model=SMALL_RAYS, steps=0),
         "regressor-20min": PretrainConfig(
-            objective="regression", batch=16, learning_rate=(1e-3, 1e-5), adam_epsilon=1e-8
+            objective="regression",
+            model=SMALL_RAYS,
+            steps=6000,
+            batch=16,
+            learning_rate=(1e-3, 1e-5),
+            adam_epsilon=1e-8,
         ),
     }
 )

@@ -5,32 +5,16 @@ The code of a scene is the element-wise sum of the codes of its views (Eslami et
 for short training on a CPU. None has BatchNorm or Dropout: a code depends on its own view alone.
 """
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-VIEWPOINT_SIZE = 7
-"""x, y, z (metres), cos yaw, sin yaw, cos pitch, sin pitch."""
+from .rays import RAY_FEATURES, VIEWPOINT_FEATURES, VIEWPOINT_SIZE, ray_features, viewpoint_features
 
-VIEWPOINT_FREQUENCIES = (1, 2, 4, 8, 16, 32)
-"""Multiples of pi/2 (radians per metre) at which the camera position is encoded."""
-
-VIEWPOINT_FEATURES = VIEWPOINT_SIZE + 2 * 3 * len(VIEWPOINT_FREQUENCIES)
-"""43 numbers: the viewpoint itself, and sine and cosine of its position at each frequency."""
-
-
-def viewpoint_features(viewpoints: Tensor) -> Tensor:
-    """Fourier features of viewpoints: (B, 7) -> (B, 43), float32.
-
-    Computed in float32 even under autocast: at the highest frequency bfloat16 loses the phase.
-    """
-    viewpoints = viewpoints.float()
-    frequencies = torch.tensor(VIEWPOINT_FREQUENCIES, device=viewpoints.device) * (math.pi / 2)
-    phases = (viewpoints[:, :3, None] * frequencies).flatten(1)  # (B, 18)
-    return torch.cat([viewpoints, phases.sin(), phases.cos()], dim=1)
+FIELD_OF_VIEW = 0.7853981633974483
+"""Radians: opening angle of the square images, for networks that know the ray of each pixel."""
 
 
 def _check_image_size(name: str, image_size: int, divisor: int) -> None:
@@ -161,9 +145,24 @@ class ConvSmall(Conv):
     channels = (24, 48, 96)
 
 
+class ConvRays(ConvSmall):
+    """`ConvSmall` that is told the ray of each position instead of the camera as a whole."""
+
+    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
+        super().__init__(image_size, representation_size)
+        self.viewpoint = nn.Linear(RAY_FEATURES, self.channels[1])
+
+    def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
+        seen = self.enter(images)
+        rays = self.viewpoint(ray_features(viewpoints, seen.shape[-1], FIELD_OF_VIEW))
+        return self.leave(seen + rays.permute(0, 3, 1, 2))
+
+
 REPRESENTATIONS: dict[str, type[Representation]] = {
     "conv": Conv,
     "conv-small": ConvSmall,
+    "conv-rays": ConvRays,
     "pyramid": Pyramid,
     "tower": Tower,
     "pool": Pool,

@@ -227,14 +227,14 @@ def test_bfloat16_stays_close_to_float32() -> None:
     torch.testing.assert_close(rounded.kl(), exact.kl(), rtol=0.1, atol=0.1)
 
 
-def test_it_starts_alive_with_r_silent_and_the_viewpoint_heard() -> None:
+def test_it_starts_alive_with_r_quiet_and_the_viewpoint_heard() -> None:
     network = Generator(GeneratorConfig(), (256,))
     r, viewpoints = torch.randn(4, 256, generator=seeded(0)), inputs(4)[1]
     with torch.no_grad():
         mean, other_r, other_view = (
             network(*x).mean for x in ((r, viewpoints), (r.flip(0), viewpoints), (r, viewpoints.flip(0)))
         )
-    assert torch.equal(mean, other_r)
+    assert 0 < (mean - other_r).abs().mean() < (mean - other_view).abs().mean()
     assert mean.std() > 0.05
     assert mean.std(dim=(2, 3)).mean() > 0.05  # differs over space
     assert (mean - other_view).abs().mean() > 0.02
