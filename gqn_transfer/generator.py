@@ -26,7 +26,6 @@ from .pixels import Pixels
 from .rays import RAY_FEATURES, ray_features
 from .representation import FIELD_OF_VIEW
 
-
 CODE_START = 0.3
 """Scale of the code's first weights in the generator: quiet, not silent."""
 
