@@ -45,7 +45,7 @@ class Here:
 @pytest.fixture(autouse=True)
 def _small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "slow" not in request.keywords:
-        monkeypatch.setattr(scene_factory, "ProcessPoolExecutor", Here)
+        monkeypatch.setattr(scene_factory, "worker_pool", Here)
         monkeypatch.setattr(scene_factory, "SHARD_SIZE", 2)
 
 
