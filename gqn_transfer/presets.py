@@ -107,7 +107,7 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
             steps=8000,
             learning_rate=(1e-3, 7e-5),
             prior_only=0.8,
-            warm_up=0.25,
+            warm_up=0.35,
         ),
         "random": PretrainConfig(objective="random", model=SMALL_RAYS, steps=0),
         "regressor-20min": PretrainConfig(
