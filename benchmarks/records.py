@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gqn_transfer.files import read_json, write_text
+from gqn_transfer.files import read_json
 
 from .suites import Cell
 
@@ -104,13 +104,6 @@ def repair_curve(path: Path) -> bool:
         return False
     os.truncate(path, whole)
     return True
-
-
-def cut_curve(path: Path, steps: int) -> None:
-    """Keep the evaluations up to `steps`: a cell resumed from a checkpoint repeats the rest."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines[1:] if int(line.split(",")[0]) <= steps]
-    write_text(Path(path), "\n".join([HEADER, *kept]) + "\n")
 
 
 def read_curve(path: Path, *, allow_torn: bool = False) -> Curve:

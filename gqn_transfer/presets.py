@@ -101,7 +101,6 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "smoke": PretrainConfig(model=SMALL, steps=20, batch=4),
         "tiny": PretrainConfig(model=TINY, steps=30, batch=4),
-        "tiny-random": PretrainConfig(objective="random", model=TINY, steps=0),
         "cpu-20min": PretrainConfig(
             model=SMALL_RAYS,
             steps=8000,

@@ -13,7 +13,6 @@ from gqn_transfer.benchmarks.records import (
     CurveRow,
     RecordError,
     append_row,
-    cut_curve,
     read_curve,
     read_encoders,
     read_suite,
@@ -124,14 +123,6 @@ def test_malformed_curves_name_file_line_header_and_cure(tmp_path: Path, text: s
         read_curve(path)
     for part in (str(path), where, HEADER, "delete the cell's folder"):
         assert part in str(error.value)
-
-
-def test_cut_curve_keeps_the_rows_up_to_a_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "curve.csv"
-    for row in ROWS:
-        append_row(path, row)
-    cut_curve(path, 999)
-    assert read_curve(path).steps.tolist() == [0]
 
 
 def test_suite_round_trip_and_status(tmp_path: Path) -> None:
