@@ -40,9 +40,9 @@ SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
 ENCODERS: Mapping[str, Recipe] = MappingProxyType(
     {
         "smoke-gqn": Recipe("smoke", "smoke"),
-        "quick-gqn": Recipe("reach-20k", "cpu-20min"),
-        "quick-random": Recipe("reach-20k", "random"),
-        "quick-supervised": Recipe("reach-20k", "regressor-20min"),
+        "reach-gqn": Recipe("reach-20k", "cpu-20min"),
+        "reach-random": Recipe("reach-20k", "random"),
+        "reach-supervised": Recipe("reach-20k", "regressor-20min"),
     }
 )
 """Name in `Cell.encoder` -> recipe. Anything else there is a shipped name or a checkpoint's path."""

@@ -21,7 +21,8 @@ from gqn_transfer.scenes import Batch, Scenes
 
 from .figures import figure_png, prediction_figure
 
-PROBE_SCENES, PICTURE_SCENES = 10_000, 5
+PROBE_SCENES, PROBE_VIEWS, PICTURE_SCENES = 20_000, 3, 5
+"""Training scenes that probes are fitted on, each from its first views alone; rows of the picture."""
 
 
 def report_encoder(checkpoint: Path, train: Scenes, test: Scenes, folder: Path) -> list[ProbeRow]:
@@ -41,10 +42,11 @@ def report_encoder(checkpoint: Path, train: Scenes, test: Scenes, folder: Path) 
 def probe_rows(checkpoint: Path, train: Scenes, test: Scenes) -> list[ProbeRow]:
     """Ridge and MLP probes of single-view codes, fitted on training and scored on held-out scenes."""
     encoder = load_encoder(checkpoint).representation
-    count = min(PROBE_SCENES, len(train))
-    seen, held_out = encode_scenes(encoder, train, count), encode_scenes(encoder, test, len(test))
-    columns = train.meta["state_columns"]
-    return probe((seen, train.all_state()[:count]), (held_out, test.all_state()), columns)
+    count, views = min(PROBE_SCENES, len(train)), min(PROBE_VIEWS, train.meta["views"])
+    seen = torch.cat([encode_scenes(encoder, train, count, view) for view in range(views)])
+    state = np.tile(train.all_state()[:count], (views, 1))
+    held_out = encode_scenes(encoder, test, len(test))
+    return probe((seen, state), (held_out, test.all_state()), train.meta["state_columns"])
 
 
 def regressor_rows(checkpoint: Path, config: PretrainConfig, train: Scenes, test: Scenes) -> list[ProbeRow]:

@@ -56,7 +56,7 @@ class Suite:
 
 
 FROZEN_ENCODER = {"random-frozen": "random", "supervised-frozen": "supervised", "gqn-frozen": "gqn"}
-"""Method -> last part of the name of its recipe in a suite."""
+"""Method -> last part of the name of its recipe; the first part is `grid`'s `recipes`."""
 
 
 def grid(
@@ -65,13 +65,17 @@ def grid(
     cameras: Iterable[str],
     methods: Mapping[str, int],
     seeds: Iterable[int],
+    recipes: str = "reach",
     **options: int,
 ) -> tuple[Cell, ...]:
-    """Every combination with PPO; `methods` gives each method its budget in steps."""
+    """Every combination with PPO.
+
+    methods: each method's budget in steps; recipes: family of `artefacts.ENCODERS` that frozen ones use.
+    """
     extra = tuple(sorted(options.items()))
     if unknown := [key for key in options if key not in OPTION_KEYS]:
         raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
-    encoders = {method: f"{suite}-{last}" for method, last in FROZEN_ENCODER.items()}
+    encoders = {method: f"{recipes}-{last}" for method, last in FROZEN_ENCODER.items()}
     return tuple(
         Cell(suite, task, method, "ppo", camera, encoders.get(method, ""), seed, steps, extra)
         for task in tasks
@@ -94,6 +98,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 cameras=["fixed"],
                 methods=dict.fromkeys(["state", "pixels-aug", "gqn-frozen"], 500),
                 seeds=[0],
+                recipes="smoke",
                 **SMALL,
             ),
         ),
@@ -110,6 +115,17 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                     "gqn-frozen": PIXEL_BUDGET,
                 },
                 seeds=[0, 1, 2],
+            ),
+        ),
+        "ceiling": Suite(
+            "Reach, fixed camera, 1M steps: where it fails, is it the encoder, the task or the agent?",
+            grid(
+                "ceiling",
+                tasks=["Reach-v0"],
+                cameras=["fixed"],
+                methods={"state": 60_000, "supervised-frozen": 1_000_000, "gqn-frozen": 1_000_000},
+                seeds=[0],
+                evaluate_every=25_000,
             ),
         ),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,10 @@ from .pixels import Pixels
 from .scenes import Batch
 
 Metrics = dict[str, float]
+Report = Callable[[], Metrics]
+"""Called only for the steps that are logged: the errors of a batch cost a tenth of its step."""
+TARGET = 2
+"""The target's label in `Batch.labels`."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Schedule:
 class Objective(Protocol):
     """A module with a loss on a batch of scenes; its `representation` is the encoder being trained."""
 
-    def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Metrics]:
-        """Scalar to minimise, and numbers for the log. All randomness comes from `rng`."""
+    def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Report]:
+        """Scalar to minimise, and what computes numbers for the log. All randomness comes from `rng`."""
         ...
 
     def evaluate(self, batch: Batch) -> Metrics:
@@ -42,7 +47,7 @@ class Objective(Protocol):
 
 
 class Rendering(nn.Module):
-    """The GQN's evidence lower bound, per pixel channel, with foreground pixels weighted up.
+    """The GQN's evidence lower bound, per pixel channel, with the pixels of small things weighted up.
 
     Outside the warm-up the query is never among the contexts. The weighting and the warm-up are
     ours (docs/decisions/0004-pretraining.md); `evaluate` uses neither.
@@ -53,15 +58,17 @@ class Rendering(nn.Module):
         model: GQN,
         max_contexts: int,
         queries: int,
-        foreground_weight: float = 1.0,
+        label_weights: Sequence[float] = (1.0, 1.0, 1.0),
         kl_balance: float = 0.5,
     ) -> None:
         super().__init__()
         self.model = model
         self.max_contexts, self.queries = max_contexts, queries
-        self.foreground_weight, self.kl_balance = foreground_weight, kl_balance
+        self.kl_balance = kl_balance
+        self.label_weights: Tensor
+        self.register_buffer("label_weights", torch.tensor(label_weights), persistent=False)
 
-    def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Metrics]:
+    def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Report]:
         device = next(self.model.parameters()).device
         views = rng.permutation(batch.images.shape[1])
         query, others = views[: self.queries], views[self.queries :]
@@ -72,12 +79,15 @@ class Rendering(nn.Module):
             context = others[: rng.integers(1, self.max_contexts + 1)]
             r = self._encode(batch, context).repeat_interleave(self.queries, 0)
         pixels, kl = self._roll_out(r, viewpoints, images, schedule, rng)
-        foreground = flat_views(torch.from_numpy(batch.labels[:, query] > 0).to(device))[:, None]
-        weights = 1 + (self.foreground_weight - 1) * foreground.float()
+        labels = flat_views(torch.from_numpy(batch.labels[:, query]).to(device))[:, None]
+        weights = self.label_weights[labels.long()]
         objective = elbo(pixels.log_likelihood(to_float(images), schedule.sigma, weights), kl)
-        metrics = {"kl": float(kl.detach().sum(0).mean())}
-        metrics |= squared_errors(pixels.mean.detach(), images, foreground)
-        return -objective.mean() / math.prod(images.shape[1:]), metrics
+
+        @torch.no_grad()
+        def report() -> Metrics:
+            return {"kl": float(kl.sum(0).mean())} | squared_errors(pixels.mean, images, labels)
+
+        return -objective.mean() / math.prod(images.shape[1:]), report
 
     def _roll_out(
         self, r: Tensor, viewpoints: Tensor, images: Tensor, schedule: Schedule, rng: np.random.Generator
@@ -94,12 +104,12 @@ class Rendering(nn.Module):
         """Prior-mean predictions of the last view from 1 and from `max_contexts` of the others."""
         device = next(self.model.parameters()).device
         images, viewpoints = as_tensors(batch.images[:, -1:], batch.viewpoints[:, -1:], device)
-        foreground = torch.from_numpy(batch.labels[:, -1] > 0).to(device)[:, None]
+        labels = torch.from_numpy(batch.labels[:, -1]).to(device)[:, None]
         metrics: Metrics = {}
         for contexts in sorted({1, self.max_contexts}):
             r = self._encode(batch, np.arange(contexts))
             mean = self.model.predict(r, viewpoints, sample=False)
-            errors = squared_errors(mean, images, foreground)
+            errors = squared_errors(mean, images, labels)
             metrics |= {f"test_{name}_{contexts}": value for name, value in errors.items()}
             if contexts == 1:
                 metrics["spread"] = spread(r)
@@ -129,10 +139,10 @@ class Regression(nn.Module):
         self.register_buffer("mean", torch.from_numpy(state.mean(0)))
         self.register_buffer("scale", torch.from_numpy(np.maximum(state.std(0), 1e-3)))
 
-    def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Metrics]:
+    def loss(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Report]:
         error = self._predict(batch) - self._targets(batch)
         loss = nn.functional.smooth_l1_loss(error, torch.zeros_like(error))
-        return loss, {"mse": float((error.detach() ** 2).mean())}
+        return loss, lambda: {"mse": float((error.detach() ** 2).mean())}
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
@@ -164,11 +174,13 @@ def flat_views(values: Tensor) -> Tensor:
     return values.flatten(0, 1)
 
 
-def squared_errors(mean: Tensor, images: Tensor, foreground: Tensor) -> Metrics:
-    """Mean squared error over all pixels and over foreground pixels (B, 1, H, W); images uint8."""
+def squared_errors(mean: Tensor, images: Tensor, labels: Tensor) -> Metrics:
+    """Mean squared error over all pixels, over arm and target, and over the target: images uint8, labels
+    (B, 1, H, W)."""
     squares = ((mean.clamp(0, 1) - images.float() / 255) ** 2).mean(1, keepdim=True)
-    count = foreground.sum().clamp(min=1)
-    return {"mse": float(squares.mean()), "mse_foreground": float((squares * foreground).sum() / count)}
+    parts = {"mse_foreground": labels > 0, "mse_target": labels == TARGET}
+    of_parts = {name: float(squares[part].sum() / part.sum().clamp(min=1)) for name, part in parts.items()}
+    return {"mse": float(squares.mean())} | of_parts
 
 
 def spread(r: Tensor) -> float:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 
 class Pixels(NamedTuple):
@@ -43,7 +44,8 @@ class Pixels(NamedTuple):
         weights (B, 1, H, W) multiply each pixel's part above its floor; the result is then a training
         objective, not a likelihood.
         """
-        squares = ((images[:, None] - self.means) ** 2).sum(2)
+        targets = images[:, None].expand_as(self.means)
+        squares = mse_loss(self.means, targets, reduction="none").sum(2)  # one kernel each way
         above = torch.logsumexp(self.log_weights - squares / (2 * sigma**2), dim=1, keepdim=True)
         if weights is not None:
             above = above * weights

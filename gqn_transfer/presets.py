@@ -41,8 +41,9 @@ class PretrainConfig:
     prior_only: float = 0.0
     """Share of the run, from its start, that trains the prior's mean prediction, without posterior and
     KL: what the image needs must then come through r."""
-    foreground_weight: float = 4.0
-    """Weight of arm and target pixels in the training likelihood; 1 is the plain bound."""
+    label_weights: tuple[float, float, float] = (1.0, 4.0, 16.0)
+    """Weights of background, arm and target pixels in the training likelihood, the reverse of how many
+    there are; ones are the plain bound."""
     kl_balance: float = 0.5
     """Share of the KL's gradient that goes to the prior; 0.5 is the plain bound. More of it teaches the
     prior, and through it r, what the posterior has seen, before the posterior gives it up."""
@@ -82,7 +83,7 @@ class PretrainConfig:
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
         values = dict(values)
-        for name in ("learning_rate", "sigma"):
+        for name in ("learning_rate", "sigma", "label_weights"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**(values | {"model": GQNConfig.from_dict(values.get("model", {}))}))

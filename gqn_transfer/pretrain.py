@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .checkpoint import CAMERA_CONVENTION, CheckpointError, load_tensors, read_record, save_checkpoint
 from .encoder import feature_statistics
 from .model import GQN
-from .objectives import Metrics, Objective, Regression, Rendering, Schedule
+from .objectives import Objective, Regression, Rendering, Report, Schedule
 from .precision import autocast, choose_device
 from .presets import PretrainConfig
 from .scenes import Batch, Scenes
@@ -85,7 +85,7 @@ def build(config: PretrainConfig, train: Scenes, device: torch.device) -> torch.
     objective: torch.nn.Module
     if config.objective in ("rendering", "random"):
         objective = Rendering(
-            model, config.max_contexts, config.queries, config.foreground_weight, config.kl_balance
+            model, config.max_contexts, config.queries, config.label_weights, config.kl_balance
         )
     else:
         with torch.random.fork_rng(devices=[]):
@@ -136,12 +136,12 @@ class _Run:
             total=self.config.steps, initial=self.step, unit="step", desc=self.config.objective, mininterval=2
         ) as bar:
             for batch in batches(train, self.config, self.step):
-                metrics = self._update(batch)
+                report = self._update(batch)
                 self.step += 1
                 self.seconds = before + time.monotonic() - started
                 bar.update()
                 if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
-                    self._log_row(metrics, held_out)
+                    self._log_row(report, held_out)
                 out_of_time = max_seconds is not None and time.monotonic() - started > max_seconds
                 if stopped() or out_of_time or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
@@ -150,7 +150,8 @@ class _Run:
                         break
         return self.step >= self.config.steps
 
-    def _update(self, batch: Batch) -> Metrics:
+    def _update(self, batch: Batch) -> Report:
+        """One gradient step; returns what computes its numbers for the log."""
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = _linear(*config.learning_rate, self.step / config.steps)
@@ -158,7 +159,7 @@ class _Run:
         rng = step_rng(config.seed, self.step, "noise")
         objective: Objective = self.module  # type: ignore[assignment]
         with autocast(self.device, self.precision):
-            loss, metrics = objective.loss(batch, schedule(config, self.step), rng)
+            loss, report = objective.loss(batch, schedule(config, self.step), rng)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.named.values(), config.clip_gradient)
         if not torch.isfinite(loss + norm):
@@ -168,12 +169,12 @@ class _Run:
                 "start another run"
             )
         self.optimiser.step()
-        return {"loss": float(loss.detach()), "gradient_norm": float(norm)} | metrics
+        return lambda: {"loss": float(loss.detach()), "gradient_norm": float(norm)} | report()
 
-    def _log_row(self, metrics: Metrics, held_out: Batch) -> None:
+    def _log_row(self, report: Report, held_out: Batch) -> None:
         objective: Objective = self.module  # type: ignore[assignment]
         with autocast(self.device, self.precision):
-            figures = metrics | objective.evaluate(held_out)
+            figures = report() | objective.evaluate(held_out)
         self.log.write({"step": self.step, "seconds": round(self.seconds, 1)} | figures)
 
     def save(self) -> None:

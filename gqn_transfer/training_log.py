@@ -12,6 +12,21 @@ from tqdm import tqdm
 from .files import write_text
 from .scenes import Batch
 
+PRINTED = {
+    "step": "step",
+    "seconds": "seconds",
+    "loss": "loss",
+    "kl": "kl",
+    "test_mse": "test mse",
+    "test_mse_1": "test mse",
+    "test_mse_foreground_1": "foreground",
+    "test_mse_target_1": "target",
+    "spread": "spread of r",
+}
+"""Columns of the file that people see, and their titles: held-out errors are from one context view."""
+COLUMN = 11
+"""Characters."""
+
 
 class TrainingLog:
     """`training.csv` of a run, and what people see of it."""
@@ -20,12 +35,14 @@ class TrainingLog:
         self.path, self.printed = path, False
 
     def print_plateaus(self, batch: Batch) -> None:
-        """Two errors of drawing nothing: a run stuck at either is seen at once."""
+        """Errors of drawing nothing: a run stuck at one of them is seen at once."""
         pixels = batch.images[:, -1].astype(np.float64) / 255
-        mean_image, mean_colour = pixels.mean(0), pixels.mean((0, 1, 2))
+        of_image = ((pixels - pixels.mean(0)) ** 2).mean(-1)
+        of_colour = ((pixels - pixels.mean((0, 1, 2))) ** 2).mean()
+        foreground = of_image[batch.labels[:, -1] > 0].mean() if batch.labels[:, -1].any() else 0.0
         tqdm.write(
-            f"plateaus: mse {((pixels - mean_image) ** 2).mean():.4f} for the mean image, "
-            f"{((pixels - mean_colour) ** 2).mean():.4f} for the mean colour"
+            f"plateaus: mse {of_image.mean():.4f} ({foreground:.4f} in the foreground) for the mean image, "
+            f"{of_colour:.4f} for the mean colour"
         )
 
     def write(self, row: dict[str, float]) -> None:
@@ -40,17 +57,11 @@ class TrainingLog:
         self._print(row)
 
     def _print(self, row: dict[str, float]) -> None:
-        """One line of a table whose header comes with the first row of a call."""
-        shown = {
-            key.replace("foreground", "fg").replace("gradient_norm", "gradient"): v for key, v in row.items()
-        }
-        widths = [max(len(key), 9) for key in shown]
+        """One line of a table whose header comes with the first row of a call; the rest is in the file."""
+        shown = {title: row[key] for key, title in PRINTED.items() if key in row}
         if not self.printed:
-            tqdm.write(" ".join(key.rjust(width) for key, width in zip(shown, widths, strict=True)))
-        values = [
-            f"{_short(value)}".rjust(width) for value, width in zip(shown.values(), widths, strict=True)
-        ]
-        tqdm.write(" ".join(values))
+            tqdm.write(" ".join(title.rjust(COLUMN) for title in shown))
+        tqdm.write(" ".join(f"{_short(value)}".rjust(COLUMN) for value in shown.values()))
         self.printed = True
 
     def drop_rows_after(self, step: int) -> None:

@@ -20,13 +20,15 @@ from gqn_transfer import checkpoint
 from gqn_transfer import pretrain as loop
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
 from gqn_transfer.model import GQN
-from gqn_transfer.objectives import Regression, Rendering, Schedule
+from gqn_transfer.objectives import Regression, Rendering, Report, Schedule, squared_errors
 from gqn_transfer.presets import PRESETS, PretrainConfig, preset_named
 from gqn_transfer.pretrain import Result, build, pretrain, schedule
 from gqn_transfer.scenes import Batch, Scenes
 
 Pair = tuple[Scenes, Scenes]
 Make = Callable[..., Scenes]
+PLAIN = (1.0, 1.0, 1.0)
+"""Label weights of the bound as it is."""
 
 
 def run(config: PretrainConfig, scenes: Pair, folder: Path, **how: Any) -> Result:
@@ -55,7 +57,7 @@ def before_step(step: int, act: Callable[[], None]) -> Iterator[None]:
     """Call `act` once, in the middle of the run's step number `step`."""
     update = loop._Run._update
 
-    def watched(self: loop._Run, batch: Batch) -> dict[str, float]:
+    def watched(self: loop._Run, batch: Batch) -> Report:
         if self.step == step:
             act()
         return update(self, batch)
@@ -81,16 +83,16 @@ def busy_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_training_lowers_the_loss(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
     config = dataclasses.replace(
-        tiny, steps=80, batch=16, learning_rate=(3e-3, 3e-3), sigma=(0.1, 0.1), foreground_weight=1.0,
+        tiny, steps=80, batch=16, learning_rate=(3e-3, 3e-3), sigma=(0.1, 0.1), label_weights=PLAIN,
         warm_up=0.0, transition=0.0, adam_epsilon=1e-8,
     )  # fmt: skip
     trained = build(config, scenes[0], torch.device("cpu"))
     everything, last = scenes[0].gather(np.arange(64)), schedule(config, 80)
-    before = trained.loss(everything, last, np.random.default_rng(0))[1]["mse"]
+    before = trained.loss(everything, last, np.random.default_rng(0))[1]()["mse"]
     assert run(config, scenes, tmp_path) == Result(True, 80, tmp_path / "encoder")
     tensors = load_tensors(tmp_path / "encoder")
     trained.load_state_dict({name: tensors[name] for name in trained.state_dict()})
-    assert trained.loss(everything, last, np.random.default_rng(0))[1]["mse"] < 0.75 * before
+    assert trained.loss(everything, last, np.random.default_rng(0))[1]()["mse"] < 0.75 * before
 
 
 def test_every_trained_weight_moves(tiny: PretrainConfig, scenes: Pair, trained_run: Path) -> None:
@@ -346,8 +348,8 @@ def test_nan_gradient_never_reaches_the_weights(tiny: PretrainConfig, scenes: Pa
     real = Rendering.loss
 
     def poisoned(self: Rendering, *arguments: Any) -> Any:
-        loss, metrics = real(self, *arguments)
-        return loss + (next(self.parameters()).sum() * 0).sqrt(), metrics  # finite; its slope is not
+        loss, report = real(self, *arguments)
+        return loss + (next(self.parameters()).sum() * 0).sqrt(), report  # finite; its slope is not
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rendering, "loss", poisoned)
@@ -434,7 +436,7 @@ def marked(arrays: Callable[..., Batch], views: int = 5) -> Batch:
 def test_outside_the_warm_up_the_query_is_never_a_context(
     tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list, queries: int
 ) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, queries, 4.0), marked(scene_arrays)
+    objective, batch = Rendering(GQN(tiny.model), 3, queries), marked(scene_arrays)
     rng = np.random.default_rng(0)
     for _ in range(40):
         objective.loss(batch, plan(0.0, False), rng)
@@ -449,7 +451,7 @@ def test_outside_the_warm_up_the_query_is_never_a_context(
 def test_inside_the_warm_up_the_query_is_the_only_context(
     tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list, queries: int
 ) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, queries, 4.0), marked(scene_arrays)
+    objective, batch = Rendering(GQN(tiny.model), 3, queries), marked(scene_arrays)
     rng = np.random.default_rng(0)
     for _ in range(20):
         objective.loss(batch, plan(1.0, False), rng)
@@ -458,7 +460,7 @@ def test_inside_the_warm_up_the_query_is_the_only_context(
 
 
 def test_in_the_warm_up_each_query_sees_itself_alone(tiny: PretrainConfig, scene_arrays: Callable) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, 2, 4.0), scene_arrays(3)
+    objective, batch = Rendering(GQN(tiny.model), 3, 2), scene_arrays(3)
     codes: list[tuple[torch.Tensor, torch.Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
         rollout = GQN.rollout
@@ -475,7 +477,7 @@ def test_in_the_warm_up_each_query_sees_itself_alone(tiny: PretrainConfig, scene
 
 
 def test_between_both_happen(tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, 1, 4.0), marked(scene_arrays)
+    objective, batch = Rendering(GQN(tiny.model), 3, 1), marked(scene_arrays)
     rng = np.random.default_rng(0)
     for _ in range(60):
         objective.loss(batch, plan(0.5, False), rng)
@@ -486,18 +488,18 @@ def test_between_both_happen(tiny: PretrainConfig, scene_arrays: Callable, seen:
 def test_evaluation_never_sees_its_query(
     tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list
 ) -> None:
-    metrics = Rendering(GQN(tiny.model), 3, 1, 4.0).evaluate(marked(scene_arrays, views=4))
+    metrics = Rendering(GQN(tiny.model), 3, 1).evaluate(marked(scene_arrays, views=4))
     assert seen == [{0}, {0, 1, 2}]
     assert queried == [{3}, {3}]
-    names = {"test_mse_1", "test_mse_foreground_1", "test_mse_3", "test_mse_foreground_3", "spread"}
-    assert set(metrics) == names
+    parts = ("mse", "mse_foreground", "mse_target")
+    assert set(metrics) == {f"test_{part}_{count}" for part in parts for count in (1, 3)} | {"spread"}
 
 
 def test_evaluation_is_deterministic_and_ignores_the_weighting(
     tiny: PretrainConfig, scene_arrays: Callable
 ) -> None:
     model, batch = GQN(tiny.model), scene_arrays(4)
-    one, other = (Rendering(model, 3, 1, weight).evaluate(batch) for weight in (1.0, 9.0))
+    one, other = (Rendering(model, 3, 1, weight).evaluate(batch) for weight in (PLAIN, (1.0, 4.0, 16.0)))
     assert one == other
 
 
@@ -544,22 +546,34 @@ def gradients(objective: Rendering, batch: Batch, schedule: Schedule) -> dict[st
     return {name: p.grad for name, p in objective.named_parameters()}
 
 
-def test_foreground_weight_changes_the_gradients(tiny: PretrainConfig, scene_arrays: Callable) -> None:
-    batch, now = scene_arrays(4), plan(0.0, False)
-    bare = batch._replace(labels=np.zeros_like(batch.labels))
-    plain, heavy = (Rendering(GQN(tiny.model), 3, 1, weight) for weight in (1.0, 4.0))
-    name = next(
-        name for name, g in gradients(plain, batch, now).items() if g is not None and g.abs().sum() > 0
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_each_label_has_its_weight(tiny: PretrainConfig, scene_arrays: Callable, label: int) -> None:
+    batch, now = scene_arrays(4), plan(0.0, True)
+    only = batch._replace(labels=np.full_like(batch.labels, label))
+    weights = tuple(3.0 if k == label else 1.0 for k in range(3))
+    floor = 0.5 * np.log(2 * np.pi) + np.log(now.sigma)
+    plain, heavy = (
+        Rendering(GQN(tiny.model), 3, 1, w).loss(only, now, np.random.default_rng(3))[0].item() - floor
+        for w in (PLAIN, weights)
     )
-    light, strong = gradients(plain, batch, now)[name], gradients(heavy, batch, now)[name]
-    assert not torch.allclose(light, strong, rtol=1e-2)
-    torch.testing.assert_close(gradients(heavy, bare, now)[name], light)  # without foreground it is the bound
+    assert heavy == pytest.approx(3 * plain, rel=1e-3)
+    others = batch._replace(labels=np.full_like(batch.labels, (label + 1) % 3))
+    light = Rendering(GQN(tiny.model), 3, 1, weights).loss(others, now, np.random.default_rng(3))[0]
+    assert light.item() - floor == pytest.approx(plain, rel=1e-3)
+
+
+def test_squared_errors_of_all_foreground_and_target() -> None:
+    labels = torch.tensor([0, 0, 1, 2]).reshape(1, 1, 2, 2)
+    images = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    mean = torch.tensor([0.0, 0.2, 0.4, 0.6]).reshape(1, 1, 2, 2).expand(1, 3, 2, 2)
+    found = squared_errors(mean, images, labels)
+    assert found == pytest.approx({"mse": 0.14, "mse_foreground": 0.26, "mse_target": 0.36})
 
 
 def test_prior_only_trains_without_the_inference_network(
     tiny: PretrainConfig, scene_arrays: Callable
 ) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, 1, 4.0), scene_arrays(4)
+    objective, batch = Rendering(GQN(tiny.model), 3, 1), scene_arrays(4)
     ours = [name for name, _ in objective.named_parameters() if "inference" in name or "posterior" in name]
     assert ours
 
@@ -574,8 +588,9 @@ def test_prior_only_trains_without_the_inference_network(
 
 def test_loss_is_the_bound_per_pixel_channel(tiny: PretrainConfig, scene_arrays: Callable) -> None:
     batch = scene_arrays(4)
-    objective = Rendering(GQN(tiny.model), 3, 1, 1.0)
-    loss, metrics = objective.loss(batch, plan(0.0, True), np.random.default_rng(0))
+    objective = Rendering(GQN(tiny.model), 3, 1)
+    loss, report = objective.loss(batch, plan(0.0, True), np.random.default_rng(0))
+    metrics = report()
     floor = 0.5 * np.log(2 * np.pi) + np.log(0.2)
     assert metrics["kl"] == 0
     mean = metrics["mse"]  # of the clamped mean, so at most the loss's own
