@@ -8,11 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
+
 from gqn_transfer.encoder import find_checkpoint
 from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS
 from gqn_transfer.pretrain import pretrain
+from gqn_transfer.scenes import Scenes
 
 from .encoder_report import report_encoder
 from .provenance import command_line, git_revision, library_versions, machine
@@ -40,7 +43,7 @@ SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
 ENCODERS: Mapping[str, Recipe] = MappingProxyType(
     {
         "smoke-gqn": Recipe("smoke", "smoke"),
-        "reach-gqn": Recipe("reach-20k", "cpu-20min"),
+        "reach-gqn": Recipe("reach-20k", "cpu-30min"),
         "reach-random": Recipe("reach-20k", "random"),
         "reach-supervised": Recipe("reach-20k", "regressor-20min"),
     }
@@ -52,19 +55,31 @@ class Unfinished(RuntimeError):
     """A stage was stopped before its end; the same command goes on from there."""
 
 
-def ready(encoder: str, folder: Path) -> Path:
-    """The checkpoint of `encoder`, made in `folder` (scenes/, encoders/) first if it is a recipe."""
+def scenes_for(encoder: str, folder: Path) -> tuple[Scenes, Scenes] | None:
+    """The training and held-out scenes of a recipe, rendered in `folder`/scenes on all cores if need be.
+
+    None for an encoder that exists already: a shipped name or a checkpoint's path.
+    """
     if encoder not in ENCODERS:
+        return None
+    scenes = ENCODERS[encoder].scenes
+    return make_scenes(SCENES[scenes], folder / "scenes" / scenes)
+
+
+def ready(encoder: str, folder: Path, threads: int) -> Path:
+    """The checkpoint of `encoder`; a recipe is trained on `threads` cores in `folder`/encoders first."""
+    scenes = scenes_for(encoder, folder)
+    if scenes is None:
         return find_checkpoint(encoder)
-    recipe, place = ENCODERS[encoder], folder / "encoders" / encoder
-    train, test = make_scenes(SCENES[recipe.scenes], folder / "scenes" / recipe.scenes)
-    result = pretrain(PRESETS[recipe.preset], train, test, place, provenance=provenance())
+    torch.set_num_threads(threads)
+    place = folder / "encoders" / encoder
+    result = pretrain(PRESETS[ENCODERS[encoder].preset], *scenes, place, provenance=provenance())
     if not result.finished:
         raise Unfinished(
             f"pretraining of {encoder} stopped at step {result.step}: run the same command again"
         )
     if not (place / "probes.csv").exists():
-        report_encoder(result.encoder, train, test, place)
+        report_encoder(result.encoder, *scenes, place)
     return result.encoder
 
 

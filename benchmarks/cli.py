@@ -62,7 +62,7 @@ def scenes(
 def pretrain(
     scenes: Path,
     out: Path,
-    preset: str = "cpu-20min",
+    preset: str = "cpu-30min",
     seed: int = 0,
     max_seconds: float | None = None,
     device: str = "auto",

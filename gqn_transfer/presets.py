@@ -102,18 +102,19 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "smoke": PretrainConfig(model=SMALL, steps=20, batch=4),
         "tiny": PretrainConfig(model=TINY, steps=30, batch=4),
-        "cpu-20min": PretrainConfig(
+        "cpu-30min": PretrainConfig(
             model=SMALL_RAYS,
-            steps=8000,
+            steps=10_000,
             learning_rate=(1e-3, 7e-5),
+            label_weights=(1.0, 8.0, 24.0),
             prior_only=0.8,
-            warm_up=0.35,
+            warm_up=0.2,
         ),
         "random": PretrainConfig(objective="random", model=SMALL_RAYS, steps=0),
         "regressor-20min": PretrainConfig(
             objective="regression",
             model=SMALL_RAYS,
-            steps=6000,
+            steps=9000,
             batch=16,
             learning_rate=(1e-3, 1e-5),
             adam_epsilon=1e-8,

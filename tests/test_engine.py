@@ -2,6 +2,8 @@
 
 import csv
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,34 @@ def test_an_interrupted_cell_is_run_again_to_the_same_curve(smoke: Path, tmp_pat
     again, before = read_curve(place / "curve.csv"), read_curve(whole / "curve.csv")
     assert again.score.tolist() == before.score.tolist()
     assert again.return_mean.tolist() == before.return_mean.tolist()
+
+
+def test_cells_without_an_encoder_do_not_wait_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder here is ready only after the state cell has run."""
+    free_cell_ran, order = threading.Event(), []
+
+    def train(name: str, folder: Path, threads: int) -> Path:
+        assert free_cell_ran.wait(20), "the state cell waits for an encoder that it does not use"
+        order.append(name)
+        return tmp_path / "encoder"
+
+    def run(cell: Cell, folder: Path, encoder: Path | None, *_: object) -> None:
+        assert encoder == (tmp_path / "encoder" if cell.encoder else None)
+        order.append(cell.method)
+        if not cell.encoder:
+            free_cell_ran.set()
+
+    monkeypatch.setattr(engine, "ready", train)
+    monkeypatch.setattr(engine, "run_cell", run)
+    monkeypatch.setattr(engine, "pretraining_frames", lambda _: 0)
+    monkeypatch.setattr(engine, "_outcome", lambda _: "")
+    cells = [cell for cell in SMOKE.cells if cell.method in ("state", "gqn-frozen")]
+    with ThreadPoolExecutor(2) as pool:
+        queue = engine._Queue(pool, tmp_path, {}, Console(file=io.StringIO()))
+        queue.run(["smoke-gqn"], cells, threads=1)
+    assert order == ["state", "smoke-gqn", "gqn-frozen"]
 
 
 def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:

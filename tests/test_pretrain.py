@@ -637,5 +637,5 @@ def test_config_refuses(values: dict, message: str) -> None:
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown keys stepz; known: objective, model, steps"):
         PretrainConfig.from_dict({"stepz": 1})
-    with pytest.raises(ValueError, match=r"unknown preset 'huge'; known: .*cpu-20min"):
+    with pytest.raises(ValueError, match=r"unknown preset 'huge'; known: .*cpu-30min"):
         preset_named("huge")
