@@ -358,6 +358,27 @@ def test_nan_gradient_never_reaches_the_weights(tiny: PretrainConfig, scenes: Pa
     assert all(value.isfinite().all() for value in load_tensors(tmp_path / "training").values())
 
 
+@pytest.mark.usefixtures("busy_log")
+def test_people_see_the_plateaus_and_what_is_held_out(
+    tiny: PretrainConfig, scenes: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny, scenes, tmp_path)
+    plateaus, titles, *lines = capsys.readouterr().out.splitlines()
+    held_out = scenes[1].gather(np.arange(len(scenes[1])))
+    pixels = held_out.images[:, -1].astype(np.float64) / 255
+    foreground = ((pixels - pixels.mean(0)) ** 2)[held_out.labels[:, -1] > 0].mean()
+    colour = ((pixels - pixels.mean((0, 1, 2))) ** 2).mean()
+    assert plateaus.endswith(f"{colour:.4f} for the mean colour")
+    assert f"mse {((pixels - pixels.mean(0)) ** 2).mean():.4f} ({foreground:.4f} in the f" in plateaus
+    assert titles.split() == "step seconds loss kl test mse foreground target spread of r".split()
+    last = rows(tmp_path)[-1]
+    shown = lines[-1].split()
+    assert shown[0] == last["step"] == str(tiny.steps)
+    assert shown[4:] == [last[f"test_mse{part}_1"] for part in ("", "_foreground", "_target")] + [
+        last["spread"]
+    ]
+
+
 # Scenes that do not fit
 
 
