@@ -370,13 +370,11 @@ def test_people_see_the_plateaus_and_what_is_held_out(
     colour = ((pixels - pixels.mean((0, 1, 2))) ** 2).mean()
     assert plateaus.endswith(f"{colour:.4f} for the mean colour")
     assert f"mse {((pixels - pixels.mean(0)) ** 2).mean():.4f} ({foreground:.4f} in the f" in plateaus
-    assert titles.split() == "step seconds loss kl test mse foreground target spread of r".split()
-    last = rows(tmp_path)[-1]
-    shown = lines[-1].split()
+    assert " ".join(titles.split()) == "step seconds loss kl test mse foreground target spread of r"
+    last, shown = rows(tmp_path)[-1], lines[-1].split()
     assert shown[0] == last["step"] == str(tiny.steps)
-    assert shown[4:] == [last[f"test_mse{part}_1"] for part in ("", "_foreground", "_target")] + [
-        last["spread"]
-    ]
+    errors = [last[f"test_mse{part}_1"] for part in ("", "_foreground", "_target")]
+    assert shown[4:] == [*errors, last["spread"]]
 
 
 # Scenes that do not fit
