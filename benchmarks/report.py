@@ -15,6 +15,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from gqn_transfer.training_log import PRINTED
+
 from .headlines import area_text, suite_headline
 from .protocol import BASELINES, ORACLE, Group, Panel, panels_of
 from .records import (
@@ -190,10 +192,10 @@ def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
 
 def _encoder(encoder: EncoderRecord) -> dict[str, Any]:
     image = _embed(encoder.predictions.read_bytes()) if encoder.predictions else ""
-    last = list(zip(encoder.training[0], encoder.training[-1], strict=True)) if (
-        len(encoder.training) > 1
-    ) else []  # fmt: skip
-    return {"name": encoder.name, "image": image, "probes": probe_table(encoder.probes), "training": last}
+    header, *rows = encoder.training or [[]]
+    last = dict(zip(header, rows[-1], strict=True)) if rows else {}
+    shown = {title: last[key] for key, title in PRINTED.items() if key in last}
+    return {"name": encoder.name, "image": image, "probes": probe_table(encoder.probes), "training": shown}
 
 
 def probe_table(rows: list[list[str]]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,4 +122,5 @@ def test_the_report_of_the_smoke_suite(smoke: Path) -> None:
     text = page.read_text()
     for cell in SMOKE.cells:
         assert cell.method in text
+    assert re.search(r"End of training, .*: step 20, seconds [\d.]+, .*spread of r", text)
     assert (page.parent / "summary.csv").exists()
