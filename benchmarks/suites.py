@@ -86,7 +86,6 @@ def grid(
 
 
 SMALL = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
-PIXEL_BUDGET = 100_000
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
@@ -108,12 +107,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 "quick",
                 tasks=["Reach-v0"],
                 cameras=["fixed"],
-                methods={
-                    "state": 60_000,
-                    "pixels-aug": PIXEL_BUDGET,
-                    "random-frozen": PIXEL_BUDGET,
-                    "gqn-frozen": PIXEL_BUDGET,
-                },
+                methods=dict.fromkeys(["state", "pixels-aug", "random-frozen", "gqn-frozen"], 100_000),
                 seeds=[0, 1, 2],
             ),
         ),

@@ -60,9 +60,7 @@ def test_quick_compares_what_it_promises() -> None:
     methods = {cell.method for cell in SUITES["quick"].cells}
     assert methods == {"state", "pixels-aug", "random-frozen", "gqn-frozen"}
     budgets = {cell.method: cell.steps for cell in SUITES["quick"].cells}
-    assert len({budgets[method] for method in methods - {"state"}}) == 1, (
-        "equal budgets for all pixel methods"
-    )
+    assert len(set(budgets.values())) == 1, "equal budgets, so that areas compare"
     assert {cell.seed for cell in SUITES["quick"].cells} == {0, 1, 2}
 
 
