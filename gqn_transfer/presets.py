@@ -89,10 +89,6 @@ class PretrainConfig:
         return cls(**(values | {"model": GQNConfig.from_dict(values.get("model", {}))}))
 
 
-TINY = GQNConfig(
-    image_size=16, representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
-    condition_channels=16, latent_map=4,
-)  # fmt: skip
 SMALL = GQNConfig(
     representation="conv-small", representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
     condition_channels=16,
@@ -101,7 +97,6 @@ SMALL_RAYS = GQNConfig(representation="conv-rays", pixel_components=3)
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "smoke": PretrainConfig(model=SMALL, steps=20, batch=4),
-        "tiny": PretrainConfig(model=TINY, steps=30, batch=4),
         "cpu-30min": PretrainConfig(
             model=SMALL_RAYS,
             steps=10_000,

@@ -38,6 +38,15 @@ REACH = "gqn_transfer/Reach-v0"
 SEEDS = {20: range(1000, 1020), 200: range(1000, 1200)}
 
 every_task = pytest.mark.parametrize("env_id", ENV_IDS)
+varied_arguments = pytest.mark.parametrize(
+    "arguments",
+    [
+        {"obs": "state"},
+        {"camera": "moving", "randomize": "full"},
+        {"camera": "jump", "randomize": "colors"},
+    ],
+    ids=["state", "moving", "jump"],
+)
 both_observations = pytest.mark.parametrize("obs", ["state", "pixels"])
 few_or_many = pytest.mark.parametrize("episodes", [20, pytest.param(200, marks=pytest.mark.slow)])
 
@@ -196,15 +205,7 @@ def test_the_image_is_what_the_viewpoint_sees_now(env_id):
 
 
 @every_task
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"obs": "state"},
-        {"camera": "moving", "randomize": "full"},
-        {"camera": "jump", "randomize": "colors"},
-    ],
-    ids=["state", "moving", "jump"],
-)
+@varied_arguments
 def test_a_seed_fixes_the_rollout(env_id, arguments):
     """Also in an environment that has lived through other episodes before."""
     fresh, used = make(env_id, **arguments), make(env_id, **arguments)
@@ -563,15 +564,7 @@ def pickled(env: gymnasium.Env) -> gymnasium.Env:
 
 @every_task
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"obs": "state"},
-        {"camera": "moving", "randomize": "full"},
-        {"camera": "jump", "randomize": "colors"},
-    ],
-    ids=["state", "moving", "jump"],
-)
+@varied_arguments
 def test_a_copy_in_mid_episode_goes_on_alike(env_id, duplicate, arguments):
     """To the episode's end and into the next one; the original is not disturbed by its copy."""
     env, untouched = gymnasium.make(env_id, **arguments), gymnasium.make(env_id, **arguments)
