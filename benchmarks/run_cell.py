@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import VecEnv
 
-import gqn_transfer.envs  # noqa: F401  registers the tasks
 from gqn_transfer.agents.build import make_agent, observe
 from gqn_transfer.agents.methods import method_named
+from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import load_encoder
+from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import write_json
 
 from .evaluation import evaluate
@@ -82,18 +82,17 @@ def _record(agent: BaseAlgorithm, venv: VecEnv, cell: Cell, folder: Path, starte
 
 
 def make_venv(cell: Cell, count: int) -> VecEnv:
-    """`count` environments of the cell's task in this process."""
+    """`count` environments of the cell's task in this process, on one thread."""
     options = DEFAULTS | dict(cell.options)
-    keywords = {
-        "obs": method_named(cell.method).observation,
-        "camera": cell.camera,
-        "image_size": options["image_size"],
-    }
-    return DummyVecEnv([partial(_make_env, cell.task, keywords)] * count)
-
-
-def _make_env(task: str, keywords: dict[str, Any]) -> gymnasium.Env:
-    return gymnasium.make(f"gqn_transfer/{task}", disable_env_checker=True, **keywords)
+    return as_sb3(
+        ArmVectorEnv(
+            cell.task,
+            count,
+            obs=method_named(cell.method).observation,
+            camera=cell.camera,
+            image_size=options["image_size"],
+        )
+    )
 
 
 def gradient_steps(agent: BaseAlgorithm) -> int:

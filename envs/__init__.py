@@ -5,10 +5,14 @@ if __name__ != "gqn_transfer.envs":
 
 import gymnasium
 
-TASKS = {"Reach-v0": "gqn_transfer.envs.reach:Reach"}
-"""Task name -> class. A published task is never edited: a change makes a new version."""
-ENV_IDS = tuple(f"gqn_transfer/{name}" for name in TASKS)
+from .registry import ENV_IDS, TASKS
 
+__all__ = ["ENV_IDS", "TASKS"]
 
-for _name, _entry_point in TASKS.items():
-    gymnasium.register(f"gqn_transfer/{_name}", entry_point=_entry_point)
+for _name in TASKS:
+    gymnasium.register(
+        f"gqn_transfer/{_name}",
+        entry_point="gqn_transfer.envs.arm:ArmEnv",
+        vector_entry_point="gqn_transfer.envs.vector:ArmVectorEnv",
+        kwargs={"task": _name},
+    )

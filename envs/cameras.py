@@ -7,6 +7,7 @@ the viewing direction is (cos pitch cos yaw, cos pitch sin yaw, sin pitch).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class CameraPose:
         level = np.cos(self.elevation)
         return np.array([level * np.cos(self.yaw), level * np.sin(self.yaw), -np.sin(self.elevation)])
 
-    @property
+    @functools.cached_property
     def viewpoint(self) -> np.ndarray:
         """float32 (7,): `VIEWPOINT_COLUMNS`."""
         angles = [f(a) for a in (self.yaw, -self.elevation) for f in (np.cos, np.sin)]

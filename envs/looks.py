@@ -10,6 +10,8 @@ import numpy as np
 RANDOMIZE = ("none", "colors", "full")
 """`none`: the XML's look; `colors`: colours of target, room and arm; `full`: lights and textures too."""
 ROOM_GEOMS = ("floor", "wall_front", "wall_back", "wall_left", "wall_right")
+VIVID_GEOMS = ("target", "object")
+"""What a task is about: saturated colours, where the room's are pale."""
 LOOK_FIELDS = ("geom_rgba", "geom_matid", "light_dir", "light_diffuse")
 """The fields of a model that a look lives in."""
 TEXTURED_MATERIALS = ("checker", "stripes", "speckle")
@@ -21,7 +23,9 @@ def randomize_look(model: mujoco.MjModel, rng: np.random.Generator, level: str) 
     """Overwrite colours (and lights and textures for "full") of `model`, which no one else may share."""
     if level == "none":
         return
-    _paint(model, "target", hsv(rng.random(), rng.uniform(0.75, 1.0), rng.uniform(0.7, 1.0)))
+    for name in VIVID_GEOMS:
+        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, name) >= 0:
+            _paint(model, name, hsv(rng.random(), rng.uniform(0.75, 1.0), rng.uniform(0.7, 1.0)))
     for name in ROOM_GEOMS:
         _paint(model, name, hsv(rng.random(), rng.uniform(0.0, 0.35), rng.uniform(0.45, 0.85)))
     _tint_arm(model, rng)

@@ -1,4 +1,4 @@
-"""One small renderer per process: MuJoCo's classic OpenGL, headless, straight into a given array."""
+"""One small renderer per thread: MuJoCo's classic OpenGL, headless, straight into a given array."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import importlib
 import os
 import sys
+import threading
 from typing import Any
 
 import mujoco
@@ -14,8 +15,10 @@ import numpy as np
 
 from .cameras import WORKSPACE_CENTRE, CameraPose
 
-LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET = 0, 1, 2
-LABELS = ("background", "arm", "target")
+LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET, LABEL_SHADOW = 0, 1, 2, 3
+LABELS = ("background", "arm", "target", "shadow")
+SHADOW = "shadow_"
+"""First part of the name of a geom that is drawn on the floor under something."""
 BACKENDS = ("egl", "osmesa", "glfw")
 NO_GL = (
     "No OpenGL for headless rendering was found (tried {tried}). On Debian or Ubuntu:\n"
@@ -29,7 +32,7 @@ class NoOpenGLError(RuntimeError):
 
 
 class Renderer:
-    """Draws square images of any model compiled from the same XML as `model`.
+    """Draws square images of any model compiled from the same XML as `model`, in the thread that made it.
 
     The GL context holds the meshes and textures of `model`; colours, lights and poses are read from the
     model and data of each call, so that many environments share one renderer.
@@ -52,6 +55,7 @@ class Renderer:
         self._camera.lookat[:] = WORKSPACE_CENTRE
         self._rectangle = mujoco.MjrRect(0, 0, image_size, image_size)
         self._buffer = np.empty((image_size, image_size, 3), np.uint8)
+        self._shadows = shadow_casters(model)
 
     def image(
         self, model: mujoco.MjModel, data: mujoco.MjData, camera: CameraPose, out: np.ndarray | None = None
@@ -63,7 +67,7 @@ class Renderer:
         return out
 
     def labels(self, model: mujoco.MjModel, data: mujoco.MjData, camera: CameraPose) -> np.ndarray:
-        """uint8 (H, W): `LABEL_BACKGROUND`, `LABEL_ARM` or `LABEL_TARGET`, by the renderer's segmentation."""
+        """uint8 (H, W): indices of `LABELS`, by the renderer's segmentation."""
         flags = self._scene.flags
         flags[_SEGMENT] = flags[_ID_COLOUR] = 1
         self._draw(model, data, camera)
@@ -73,8 +77,17 @@ class Renderer:
             table[geom.segid + 1] = of_geom[geom.objid]
         return table[self._buffer[::-1, :, 0]]  # fewer than 255 geoms: one colour channel holds the id
 
+    def close(self) -> None:
+        """Give the GL context back; call it in the thread that made the renderer."""
+        self._make_current()
+        self._context.free()
+        self._gl.free()
+        _drawn_by.last = None
+
     def _draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: CameraPose) -> None:
         self._make_current()
+        for shadow, where, caster in self._shadows:
+            data.geom_xpos[shadow, :2] = getattr(data, where)[caster, :2]
         view = self._camera
         view.azimuth, view.elevation = np.rad2deg(camera.yaw), -np.rad2deg(camera.elevation)
         view.distance = camera.radius
@@ -83,30 +96,52 @@ class Renderer:
         mujoco.mjr_readPixels(self._buffer, None, self._rectangle, self._context)
 
     def _make_current(self) -> None:
-        if _drew_last != [self]:  # switching costs, and one size is the rule
+        if getattr(_drawn_by, "last", None) is not self:  # switching costs, and one size is the rule
             self._gl.make_current()
-            _drew_last[:] = [self]
+            _drawn_by.last = self
 
 
 _SEGMENT, _ID_COLOUR = mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR
 _ALL = mujoco.mjtCatBit.mjCAT_ALL.value
-_drew_last: list[Renderer] = []
-_renderers: dict[tuple[int, int, int], Renderer] = {}
+_drawn_by = threading.local()
+_renderers: dict[tuple[int, int, int, int], Renderer] = {}
 
 
 def renderer_for(model: mujoco.MjModel, image_size: int) -> Renderer:
-    """This process's renderer for models of this XML at this image size, made on first use."""
-    key = (os.getpid(), model.signature, image_size)  # a GL context does not survive a fork
+    """This thread's renderer for models of this XML at this image size, made on first use."""
+    key = (os.getpid(), threading.get_ident(), model.signature, image_size)  # GL survives no fork
     if key not in _renderers:
         _renderers[key] = Renderer(model, image_size)
     return _renderers[key]
 
 
+def close_renderers() -> None:
+    """Close what `renderer_for` made in this thread: for threads that are about to end."""
+    mine = [key for key in _renderers if key[:2] == (os.getpid(), threading.get_ident())]
+    for key in mine:
+        _renderers.pop(key).close()
+
+
 def geom_labels(model: mujoco.MjModel) -> np.ndarray:
-    """uint8 (ngeom,): arm for what hangs on the base, target for other named bodies, else background."""
+    """uint8 (ngeom,): arm for what hangs on the base, target for other named bodies, shadow, background."""
     roots = [model.body(model.body_rootid[body]).name for body in model.geom_bodyid]
     kinds = {"world": LABEL_BACKGROUND, "b_base": LABEL_ARM}
-    return np.array([kinds.get(root, LABEL_TARGET) for root in roots], np.uint8)
+    labels = np.array([kinds.get(root, LABEL_TARGET) for root in roots], np.uint8)
+    labels[[shadow for shadow, _, _ in shadow_casters(model)]] = LABEL_SHADOW
+    return labels
+
+
+def shadow_casters(model: mujoco.MjModel) -> list[tuple[int, str, int]]:
+    """(shadow geom, field of MjData, row of it): `shadow_NAME` lies under the site or body called NAME."""
+    found = []
+    for geom in range(model.ngeom):
+        name = model.geom(geom).name
+        if name.startswith(SHADOW):
+            caster = name.removeprefix(SHADOW)
+            site = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, caster)
+            row = (geom, "site_xpos", site) if site >= 0 else (geom, "xpos", model.body(caster).id)
+            found.append(row)
+    return found
 
 
 def describe_renderer() -> dict[str, str]:

@@ -12,14 +12,15 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
-from .arm import load_model
 from .cameras import DOME, FIXED_CAMERA, WORKSPACE_CENTRE, CameraPose
 from .errors import check_choice
-from .kinematics import HAND_SITE, HOME, joint_limits, reach_position
+from .frames import FrameReader
+from .kinematics import HAND_SITE, HOME, Kinematics, joint_limits
 from .looks import RANDOMIZE, randomize_look
+from .models import load_model
 from .reach import TARGET_BOX
 from .rendering import renderer_for
-from .state import SCENE_COLUMNS, read_scene
+from .state import SCENE_COLUMNS, scene_state
 
 SCENE_CAMERAS = ("dome", "held_out", "fixed")
 """Training part of the dome; its held-out wedge; the tasks' one fixed camera."""
@@ -60,14 +61,15 @@ def sample_scenes(
     check_choice("camera", camera, SCENE_CAMERAS)
     check_choice("randomize", randomize, RANDOMIZE)
     model = copy.copy(load_model("reach.xml"))
-    data = mujoco.MjData(model)
+    data, kinematics = mujoco.MjData(model), Kinematics(model)
+    reader = FrameReader.of(model)
     renderer = renderer_for(model, image_size)
     arrays = empty_scenes(scenes, views, image_size)
     for images, viewpoints, labels, state in zip(*arrays, strict=True):
-        place_scene(model, data, rng)
+        place_scene(kinematics, data, rng)
         randomize_look(model, rng, randomize)
         mujoco.mj_camlight(model, data)  # the lights of this look, not of the last one
-        state[:] = read_scene(model, data)
+        state[:] = scene_state(reader.read(data), model)
         for view in range(views):
             pose = sample_camera(camera, rng)
             renderer.image(model, data, pose, out=images[view])
@@ -92,11 +94,12 @@ def sample_camera(camera: str, rng: np.random.Generator) -> CameraPose:
     return FIXED_CAMERA if camera == "fixed" else DOME.sample(rng, held_out=camera == "held_out")
 
 
-def place_scene(model: mujoco.MjModel, data: mujoco.MjData, rng: np.random.Generator) -> None:
+def place_scene(kinematics: Kinematics, data: mujoco.MjData, rng: np.random.Generator) -> None:
     """Put arm and target into a random configuration without collisions, hand above the floor."""
+    model = kinematics.model
     hand = model.site(HAND_SITE).id
     while True:
-        joints = sample_joints(model, data, rng)
+        joints = sample_joints(kinematics, rng)
         if joints is None:
             continue
         data.qpos[:6] = joints
@@ -111,16 +114,15 @@ def place_scene(model: mujoco.MjModel, data: mujoco.MjData, rng: np.random.Gener
     mujoco.mj_forward(model, data)
 
 
-def sample_joints(model: mujoco.MjModel, data: mujoco.MjData, rng: np.random.Generator) -> np.ndarray | None:
+def sample_joints(kinematics: Kinematics, rng: np.random.Generator) -> np.ndarray | None:
     """(6,) radians, or None when inverse kinematics found no pose for a random hand position."""
     kind = rng.choice(list(POSE_SHARES), p=list(POSE_SHARES.values()))
+    low, high = joint_limits(kinematics.model)
     if kind == "uniform":
-        low, high = joint_limits(model)
         endless = np.isinf(low)
         return rng.uniform(np.where(endless, -np.pi, low), np.where(endless, np.pi, high))
-    joints = HOME + rng.uniform(-HOME_SPREAD, HOME_SPREAD, 6)
-    joints = np.clip(joints, *joint_limits(model))
-    return joints if kind == "near_home" else reach_position(model, data, joints, rng.uniform(*TARGET_BOX))
+    joints = np.clip(HOME + rng.uniform(-HOME_SPREAD, HOME_SPREAD, 6), low, high)
+    return joints if kind == "near_home" else kinematics.solve(joints, rng.uniform(*TARGET_BOX))
 
 
 def sample_target(hand: np.ndarray, rng: np.random.Generator) -> np.ndarray:

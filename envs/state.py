@@ -5,7 +5,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from .kinematics import ARM_JOINTS, FINGER_JOINTS, HAND_SITE
+from .frames import Frame
+from .kinematics import ARM_JOINTS, FINGER_JOINTS
 from .looks import visible_colour
 
 
@@ -22,32 +23,37 @@ CONFIGURATION_COLUMNS = (
     *_axes("target"),
 )
 """What one image can show: angles (radians), positions (metres), direction the hand points in."""
-VELOCITY_COLUMNS = tuple(f"{joint}_velocity" for joint in ARM_JOINTS + FINGER_JOINTS)
-"""rad/s."""
+OBJECT_COLUMNS = (*_axes("object"), *_axes("object_x"), *_axes("object_z"))
+"""The object's place and its first and third axis; zero where a task has none."""
+VELOCITY_COLUMNS = (
+    *(f"{joint}_velocity" for joint in ARM_JOINTS + FINGER_JOINTS),
+    *_axes("object_velocity"),
+)
+"""rad/s and m/s."""
 COLOUR_COLUMNS = ("target_red", "target_green", "target_blue")
 """The target's colour, 0 to 1."""
 
-STATE_COLUMNS = (*CONFIGURATION_COLUMNS, *VELOCITY_COLUMNS)
+STATE_COLUMNS = (*CONFIGURATION_COLUMNS, *OBJECT_COLUMNS, *VELOCITY_COLUMNS)
 """Columns of `obs="state"`."""
 SCENE_COLUMNS = (*CONFIGURATION_COLUMNS, *COLOUR_COLUMNS)
 """Columns of a scene's state: what a probe may ask of the representation."""
 
 
-def read_configuration(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """float32 (24,): `CONFIGURATION_COLUMNS` of `data`, whose kinematics must be up to date."""
-    angles = data.qpos[:6]
-    site = model.site(HAND_SITE).id
-    pointing = data.site_xmat[site].reshape(3, 3)[:, 2]
-    target = data.mocap_pos[0]
-    parts = (np.sin(angles), np.cos(angles), data.qpos[6:9], data.site_xpos[site], pointing, target)
-    return np.concatenate(parts).astype(np.float32)
+def configuration_of(frame: Frame) -> np.ndarray:
+    """float64 (…, 24): `CONFIGURATION_COLUMNS`."""
+    angles = frame.joints
+    parts = (np.sin(angles), np.cos(angles), frame.fingers, frame.hand, frame.hand_axis, frame.target)
+    return np.concatenate(parts, -1)
 
 
-def read_state(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """float32 (33,): `STATE_COLUMNS` of `data`."""
-    return np.concatenate([read_configuration(model, data), data.qvel[:9].astype(np.float32)])
+def state_of(frame: Frame) -> np.ndarray:
+    """float32 (…, 45): `STATE_COLUMNS`."""
+    turn = frame.object_rotation
+    thing = (frame.object, turn[..., 0], turn[..., 2])
+    parts = (configuration_of(frame), *thing, frame.velocities, frame.object_velocity)
+    return np.concatenate(parts, -1).astype(np.float32)
 
 
-def read_scene(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """float32 (27,): `SCENE_COLUMNS` of `data`."""
-    return np.concatenate([read_configuration(model, data), visible_colour(model, "target")])
+def scene_state(frame: Frame, model: mujoco.MjModel) -> np.ndarray:
+    """float32 (27,): `SCENE_COLUMNS` of one frame and of the look of its model."""
+    return np.concatenate([configuration_of(frame), visible_colour(model, "target")]).astype(np.float32)

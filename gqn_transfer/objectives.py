@@ -58,7 +58,7 @@ class Rendering(nn.Module):
         model: GQN,
         max_contexts: int,
         queries: int,
-        label_weights: Sequence[float] = (1.0, 1.0, 1.0),
+        label_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         kl_balance: float = 0.5,
     ) -> None:
         super().__init__()
@@ -175,8 +175,8 @@ def flat_views(values: Tensor) -> Tensor:
 
 
 def squared_errors(mean: Tensor, images: Tensor, labels: Tensor) -> Metrics:
-    """Mean squared error over all pixels, over arm and target, and over the target: images uint8, labels
-    (B, 1, H, W)."""
+    """Mean squared error over all pixels, over the foreground (arm, target, shadows), and over the target:
+    images uint8, labels (B, 1, H, W)."""
     squares = ((mean.clamp(0, 1) - images.float() / 255) ** 2).mean(1, keepdim=True)
     parts = {"mse_foreground": labels > 0, "mse_target": labels == TARGET}
     of_parts = {name: float(squares[part].sum() / part.sum().clamp(min=1)) for name, part in parts.items()}

@@ -41,9 +41,9 @@ class PretrainConfig:
     prior_only: float = 0.0
     """Share of the run, from its start, that trains the prior's mean prediction, without posterior and
     KL: what the image needs must then come through r."""
-    label_weights: tuple[float, float, float] = (1.0, 4.0, 16.0)
-    """Weights of background, arm and target pixels in the training likelihood, the reverse of how many
-    there are; ones are the plain bound."""
+    label_weights: tuple[float, ...] = (1.0, 4.0, 16.0, 16.0)
+    """Weights of background, arm, target and shadow pixels in the training likelihood, the reverse of how
+    many there are; ones are the plain bound."""
     kl_balance: float = 0.5
     """Share of the KL's gradient that goes to the prior; 0.5 is the plain bound. More of it teaches the
     prior, and through it r, what the posterior has seen, before the posterior gives it up."""
@@ -101,7 +101,7 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
             model=SMALL_RAYS,
             steps=10_000,
             learning_rate=(1e-3, 7e-5),
-            label_weights=(1.0, 8.0, 24.0),
+            label_weights=(1.0, 8.0, 24.0, 24.0),
             prior_only=0.8,
             warm_up=0.2,
         ),

@@ -8,9 +8,9 @@ import pytest
 
 from gqn_transfer import checkpoint
 from gqn_transfer.envs import cameras
-from gqn_transfer.envs.arm import load_model
 from gqn_transfer.envs.cameras import CAMERA_PATHS, DOME, FIELD_OF_VIEW, FIXED_CAMERA, CameraPose, camera_path
 from gqn_transfer.envs.kinematics import HOME
+from gqn_transfer.envs.models import load_model
 from gqn_transfer.envs.reach import TARGET_BOX
 from gqn_transfer.envs.rendering import LABEL_TARGET, renderer_for
 

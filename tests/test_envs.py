@@ -15,13 +15,17 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from gqn_transfer.envs import ENV_IDS
-from gqn_transfer.envs.arm import HOME_NOISE, ArmEnv
+from gqn_transfer.envs.arm import ArmEnv
 from gqn_transfer.envs.cameras import DOME, FIXED_CAMERA
 from gqn_transfer.envs.experts import EXPERTS
 from gqn_transfer.envs.kinematics import HAND_SITE, HOME, joint_limits, joint_speeds
 from gqn_transfer.envs.looks import LOOK_FIELDS, read_look
+from gqn_transfer.envs.models import kinematics_of
+from gqn_transfer.envs.reach import Reach
 from gqn_transfer.envs.rendering import renderer_for
+from gqn_transfer.envs.setting import HOME_NOISE
 from gqn_transfer.envs.state import STATE_COLUMNS
+from gqn_transfer.envs.task import Bench
 
 HORIZONS = {
     "Reach": 50,
@@ -33,7 +37,8 @@ HORIZONS = {
     "Grasp": 100,
     "Place": 150,
 }
-WITHOUT_GOAL = {"Reach"}
+OVER_THE_OBJECT = {"Grasp", "Push", "Place"}
+WITH_GOAL = {"Pose"}
 REACH = "gqn_transfer/Reach-v0"
 SEEDS = {20: range(1000, 1020), 200: range(1000, 1200)}
 
@@ -91,12 +96,23 @@ def assert_same(a: list[dict], b: list[dict]) -> None:
             assert (difference <= 2).mean() >= 0.995
 
 
-def hand_and_target(env: ArmEnv) -> tuple[np.ndarray, np.ndarray]:
-    """From the joint angles, by kinematics on other data than the environment's."""
+def recomputed(env: ArmEnv) -> mujoco.MjData:
+    """Positions by kinematics on other data than the environment's."""
     data = mujoco.MjData(env.model)
-    data.qpos[:] = env.data.qpos
+    data.qpos[:], data.mocap_pos[:] = env.data.qpos, env.data.mocap_pos
     mujoco.mj_kinematics(env.model, data)
-    return data.site(HAND_SITE).xpos.copy(), env.data.mocap_pos[0].copy()
+    return data
+
+
+def body_position(data: mujoco.MjData, name: str) -> np.ndarray:
+    """(3,): zero where there is no such body."""
+    names = [data.model.body(k).name for k in range(data.model.nbody)]
+    return data.body(name).xpos.copy() if name in names else np.zeros(3)
+
+
+def hand_and_target(env: ArmEnv) -> tuple[np.ndarray, np.ndarray]:
+    data = recomputed(env)
+    return data.site(HAND_SITE).xpos.copy(), body_position(data, "target")
 
 
 # Registration and spaces.
@@ -140,7 +156,7 @@ def test_spaces_are_the_same_for_every_task(env_id, obs, image_size):
         "image": spaces.Box(0, 255, (image_size, image_size, 3), np.uint8),
         "viewpoint": spaces.Box(-10, 10, (7,), np.float32),
         "goal": spaces.Box(-10, 10, (12,), np.float32),
-        "state": spaces.Box(-10, 10, (33,), np.float32),
+        "state": spaces.Box(-10, 10, (45,), np.float32),
     }
     keys = ("goal", "state") if obs == "state" else ("goal", "image", "viewpoint")
     assert env.action_space == spaces.Box(-1, 1, (7,), np.float32)
@@ -154,7 +170,7 @@ def test_observations_lie_in_their_space(env_id, obs, camera):
     env = make(env_id, obs=obs, camera=camera, randomize="full")
     observation, _ = env.reset(seed=0)
     assert observation in env.observation_space
-    for action in random_actions(env.horizon):
+    for action in random_actions(env.task.horizon):
         assert env.step(action)[0] in env.observation_space
 
 
@@ -163,8 +179,7 @@ def test_pixel_observations_hold_no_joint_angles(env_id):
     env = make(env_id)
     for observation in rollout(env, 0, 5):
         assert set(observation) - {"reward"} == {"goal", "image", "viewpoint"}
-        if task_of(env_id) in WITHOUT_GOAL:
-            assert not observation["goal"].any()
+        assert observation["goal"].any() == (task_of(env_id) in WITH_GOAL)
 
 
 @every_task
@@ -180,9 +195,11 @@ def test_the_state_is_the_simulators(env_id):
         assert state[f"{name}_velocity"] == pytest.approx(env.data.qvel[joint], abs=1e-6)
     for finger in range(3):
         assert state[f"finger_{finger + 1}"] == pytest.approx(env.data.qpos[6 + finger], abs=1e-6)
-    for axis, here, there in zip("xyz", hand, target, strict=True):
+    thing = body_position(recomputed(env), "object")
+    for axis, here, there, what in zip("xyz", hand, target, thing, strict=True):
         assert state[f"hand_{axis}"] == pytest.approx(here, abs=1e-6)
         assert state[f"target_{axis}"] == pytest.approx(there, abs=1e-6)
+        assert state[f"object_{axis}"] == pytest.approx(what, abs=1e-6)
 
 
 @every_task
@@ -232,16 +249,23 @@ def test_seeds_differ_in_pixels(env_id, arguments):
 
 
 @every_task
-def test_the_arm_starts_near_home(env_id):
+def test_the_arm_starts_near_home_or_over_the_object(env_id):
     env = make(env_id, obs="state")
     offsets = []
     for seed in range(50):
         env.reset(seed=seed)
-        offsets.append(env.data.qpos[:6] - HOME)
-        np.testing.assert_array_equal(env.data.qpos[6:9], 0.6)
+        frame = env.frame
         np.testing.assert_array_equal(env.data.qvel, 0)
-    assert np.abs(offsets).max() <= HOME_NOISE
-    assert (np.std(offsets, axis=0) > HOME_NOISE / 3).all()
+        if task_of(env_id) in OVER_THE_OBJECT:
+            assert frame.hand_axis[2] < -0.99
+            assert 0.1 < frame.hand[2] < 0.2
+            assert np.abs(frame.hand - frame.object)[:2].max() < 0.16
+        else:
+            offsets.append(frame.joints - HOME)
+            assert np.abs(offsets[-1]).max() <= HOME_NOISE
+        if task_of(env_id) != "Place":
+            np.testing.assert_array_equal(frame.fingers, 0.6)
+    assert not offsets or (np.std(offsets, axis=0) > HOME_NOISE / 3).all()
 
 
 @every_task
@@ -258,25 +282,27 @@ def test_no_episode_starts_solved(env_id):
 @every_task
 def test_episodes_end_by_truncation_at_the_horizon(env_id):
     env = make(env_id, obs="state")
-    assert env.horizon == HORIZONS[task_of(env_id)]
+    assert env.task.horizon == HORIZONS[task_of(env_id)]
     for seed in range(2):
         env.reset(seed=seed)
-        ends = [env.step(EXPERTS[env_id.split("/")[1]](env))[2:4] for _ in range(env.horizon)]
-        assert ends == [(False, False)] * (env.horizon - 1) + [(False, True)]
+        ends = [env.step(EXPERTS[env_id.split("/")[1]](env))[2:4] for _ in range(env.task.horizon)]
+        assert ends == [(False, False)] * (env.task.horizon - 1) + [(False, True)]
 
 
 @every_task
 def test_dense_reward_is_the_weighted_sum_of_its_terms(env_id):
     env = make(env_id, obs="state")
-    assert sum(env.term_weights.values()) == pytest.approx(1)
+    assert sum(env.task.term_weights.values()) == pytest.approx(1)
     env.reset(seed=1)
     expert = EXPERTS[env_id.split("/")[1]]
-    for step, action in enumerate(random_actions(env.horizon)):
+    for step, action in enumerate(random_actions(env.task.horizon)):
         _, reward, _, _, info = env.step(expert(env) if step > 10 else action)
         terms = info["reward_terms"]
-        assert terms.keys() == env.term_weights.keys()
+        assert terms.keys() == env.task.term_weights.keys()
         assert all(isinstance(value, float) and 0 <= value <= 1 for value in terms.values())
-        assert reward == pytest.approx(sum(env.term_weights[name] * terms[name] for name in terms), abs=1e-12)
+        assert reward == pytest.approx(
+            sum(env.task.term_weights[name] * terms[name] for name in terms), abs=1e-12
+        )
         assert 0 <= reward <= 1
 
 
@@ -287,7 +313,7 @@ def test_the_expert_earns_more_than_standing_still(env_id):
     last_rewards = []
     for act in (expert, lambda _: np.zeros(7, np.float32)):
         env.reset(seed=2)
-        rewards = [env.step(act(env))[1] for _ in range(env.horizon)]
+        rewards = [env.step(act(env))[1] for _ in range(env.task.horizon)]
         last_rewards.append(rewards[-1])
     assert last_rewards[0] > last_rewards[1] + 0.2
 
@@ -300,10 +326,9 @@ def test_success_is_the_condition_at_this_step(env_id, reward):
     outcomes = set()
     for seed in range(3):
         env.reset(seed=seed)
-        for _ in range(env.horizon):
+        for _ in range(env.task.horizon):
             _, value, _, _, info = env.step(expert(env))
             assert info["success"] is info["is_success"]
-            assert info["success"] == env.succeeds()
             if reward == "sparse":
                 assert value == float(info["success"])
             outcomes.add(info["success"])
@@ -316,7 +341,7 @@ def test_reach_succeeds_within_five_centimetres():
     outcomes = set()
     for seed in range(5):
         env.reset(seed=seed)
-        for step, action in enumerate(random_actions(env.horizon)):
+        for step, action in enumerate(random_actions(env.task.horizon)):
             *_, info = env.step(EXPERTS["Reach-v0"](env) if step < 30 else action)
             hand, target = hand_and_target(env)
             distance = np.linalg.norm(hand - target)
@@ -333,7 +358,7 @@ def final_success_rate(env: ArmEnv, act, seeds: range) -> float:
     wins = 0
     for seed in seeds:
         env.reset(seed=seed)
-        for _ in range(env.horizon):
+        for _ in range(env.task.horizon):
             *_, info = env.step(act(env))
         wins += info["is_success"]
     return wins / len(seeds)
@@ -395,7 +420,7 @@ def test_reach_goals_can_be_reached_in_time(goals):
         seconds.append(np.max(np.abs(joints - env.data.qpos[:6]) / joint_speeds(env.model)))
         assert np.linalg.norm(target - hand) >= 0.15
         targets.append(target)
-    assert max(seconds) <= 0.6 * env.horizon / 10
+    assert max(seconds) <= 0.6 * env.task.horizon / 10
     assert (np.min(targets, axis=0) >= [-0.75, -0.3, 0.05]).all()
     assert (np.max(targets, axis=0) <= [-0.15, 0.3, 0.55]).all()
     assert (np.ptp(targets, axis=0) > [0.5, 0.55, 0.45]).all()
@@ -412,11 +437,11 @@ def test_reach_goals_can_be_reached_in_time(goals):
     ],
 )
 def test_reach_knows_what_is_reachable(joint_1, target, reachable):
-    env = make(REACH, obs="state")
-    env.reset(seed=0)
-    start = np.array([*HOME, 0.6, 0.6, 0.6])
-    start[0] += joint_1
-    assert env._is_reachable(start, np.array(target)) == reachable
+    kinematics = kinematics_of("reach.xml")
+    bench = Bench(mujoco.MjData(kinematics.model), kinematics)
+    bench.data.qpos[:] = [*HOME, 0.6, 0.6, 0.6]
+    bench.data.qpos[0] += joint_1
+    assert Reach().is_reachable(bench, np.array(target)) == reachable
 
 
 # Cameras.
@@ -606,7 +631,7 @@ def test_random_actions_break_nothing(env_id, steps):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for step in range(steps):
-            if step % env.horizon == 0:
+            if step % env.task.horizon == 0:
                 env.reset(seed=step)
                 action = rng.choice([-1.0, 1.0], 7)
             elif step % 5 == 0:

@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 import gqn_transfer.envs  # noqa: F401
-from gqn_transfer.envs.arm import load_model
 from gqn_transfer.envs.kinematics import (
     ARM_JOINTS,
     FINGER_JOINTS,
     HAND_SITE,
     HOME,
     TOLERANCE,
+    Kinematics,
     joint_limits,
     joint_speeds,
-    reach_position,
-    seconds_needed,
 )
+from gqn_transfer.envs.models import load_model
 from gqn_transfer.envs.rendering import LABEL_ARM, geom_labels
 
 JOINTS = ARM_JOINTS + FINGER_JOINTS
@@ -198,7 +197,7 @@ def test_joint_speeds_are_the_servos_limits(arm):
 
 def test_seconds_needed_is_the_slowest_joints_time(arm):
     goal = HOME + np.deg2rad([36, -72, 0, 0, 48, 144])
-    assert seconds_needed(arm, HOME, goal) == pytest.approx(3.0, abs=1e-5)
+    assert Kinematics(arm).seconds_needed(HOME, goal) == pytest.approx(3.0, abs=1e-5)
 
 
 def test_joints_stay_within_their_limits(arm):
@@ -219,11 +218,11 @@ def test_inverse_kinematics_reaches_where_the_hand_can_be(arm):
     """Targets are hand positions of poses near home, so each is known to be reachable."""
     rng = np.random.default_rng(3)
     low, high = joint_limits(arm)
-    scratch = mujoco.MjData(arm)
+    kinematics = Kinematics(arm)
     for _ in range(200):
         target = hand_at(arm, np.clip(HOME + rng.uniform(-0.8, 0.8, 6), low, high))
         start = HOME.copy()
-        joints = reach_position(arm, scratch, start, target)
+        joints = kinematics.solve(start, target)
         assert joints is not None
         np.testing.assert_array_equal(start, HOME)
         assert np.linalg.norm(hand_at(arm, joints) - target) <= TOLERANCE
@@ -235,9 +234,9 @@ def test_inverse_kinematics_respects_limits_on_the_way_to_the_base(arm):
     """Targets close to the base press joints 2 and 3 against their limits."""
     rng = np.random.default_rng(4)
     low, high = joint_limits(arm)
-    scratch, at_a_limit = mujoco.MjData(arm), 0
+    kinematics, at_a_limit = Kinematics(arm), 0
     for _ in range(300):
-        joints = reach_position(arm, scratch, HOME, rng.uniform([-0.2, -0.2, 0.0], [0.0, 0.2, 0.3]))
+        joints = kinematics.solve(HOME, rng.uniform([-0.2, -0.2, 0.0], [0.0, 0.2, 0.3]))
         if joints is not None:
             assert (joints >= low).all()
             assert (joints <= high).all()
@@ -247,4 +246,4 @@ def test_inverse_kinematics_respects_limits_on_the_way_to_the_base(arm):
 
 @pytest.mark.parametrize("target", [(-1.5, 0, 0.3), (0, 0, 1.4), (-0.7, -0.7, 0.3)])
 def test_inverse_kinematics_gives_none_out_of_reach(arm, target):
-    assert reach_position(arm, mujoco.MjData(arm), HOME, np.array(target)) is None
+    assert Kinematics(arm).solve(HOME, np.array(target)) is None

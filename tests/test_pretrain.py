@@ -27,7 +27,7 @@ from gqn_transfer.scenes import Batch, Scenes
 
 Pair = tuple[Scenes, Scenes]
 Make = Callable[..., Scenes]
-PLAIN = (1.0, 1.0, 1.0)
+PLAIN = (1.0, 1.0, 1.0, 1.0)
 """Label weights of the bound as it is."""
 
 
@@ -518,7 +518,9 @@ def test_evaluation_is_deterministic_and_ignores_the_weighting(
     tiny: PretrainConfig, scene_arrays: Callable
 ) -> None:
     model, batch = GQN(tiny.model), scene_arrays(4)
-    one, other = (Rendering(model, 3, 1, weight).evaluate(batch) for weight in (PLAIN, (1.0, 4.0, 16.0)))
+    one, other = (
+        Rendering(model, 3, 1, weight).evaluate(batch) for weight in (PLAIN, (1.0, 4.0, 16.0, 16.0))
+    )
     assert one == other
 
 

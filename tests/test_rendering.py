@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from gqn_transfer.envs import rendering
-from gqn_transfer.envs.arm import load_model
 from gqn_transfer.envs.cameras import DOME, FIXED_CAMERA, CameraPose
-from gqn_transfer.envs.kinematics import HOME
+from gqn_transfer.envs.kinematics import HAND_SITE, HOME
 from gqn_transfer.envs.looks import LOOK_FIELDS, randomize_look, read_look, visible_colour, write_look
+from gqn_transfer.envs.models import load_model
 from gqn_transfer.envs.reach import TARGET_BOX
 from gqn_transfer.envs.rendering import (
     BACKENDS,
     LABEL_ARM,
     LABEL_BACKGROUND,
+    LABEL_SHADOW,
     LABEL_TARGET,
     NoOpenGLError,
     Renderer,
@@ -74,9 +75,39 @@ def test_images_and_labels_have_their_shapes(model):
     assert (labels.shape, labels.dtype) == ((48, 48), np.uint8)
 
 
-def test_labels_are_background_arm_and_target(model):
-    assert set(np.unique(labels_of(model, scene(model)))) == {0, 1, 2}
-    assert (LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET) == (0, 1, 2)
+def test_labels_are_background_arm_target_and_shadow(model):
+    assert set(np.unique(labels_of(model, scene(model)))) == {0, 1, 2, 3}
+    assert (LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET, LABEL_SHADOW) == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("height", [0.1, 0.3, 0.5])
+def test_shadows_lie_on_the_floor_under_what_casts_them(model, height):
+    """Where pixels darken when a target appears elsewhere: the floor point below it, at any height."""
+    camera = CameraPose(yaw=0.0, elevation=np.deg2rad(50.0), radius=1.3)
+    data = scene(model, (-0.6, 0.25, height))
+    pixels = np.argwhere(labels_of(model, data, camera, 256) == LABEL_SHADOW)
+    hand = data.site(HAND_SITE).xpos
+    for caster in ((-0.6, 0.25), hand[:2]):
+        row, column = project(camera, np.array([*caster, 0.0]), 256)
+        distances = np.hypot(pixels[:, 0] - row, pixels[:, 1] - column)
+        assert distances.min() < 3
+        assert (distances < 20).sum() > 60
+
+
+def project(camera: CameraPose, point: np.ndarray, image_size: int) -> tuple[float, float]:
+    """Row and column of a world point in `camera`'s image."""
+    right = np.array([np.sin(camera.yaw), -np.cos(camera.yaw), 0.0])
+    down = -np.cross(right, camera.direction)
+    away = point - camera.position
+    scale = image_size / 2 / np.tan(np.pi / 8) / (away @ camera.direction)
+    return image_size / 2 + scale * (away @ down), image_size / 2 + scale * (away @ right)
+
+
+def test_shadows_darken_what_they_lie_on(model):
+    lit, shaded = scene(model, (-0.6, 0.25, 0.4)), scene(model, (-0.6, -0.25, 0.4))
+    shadow = (labels_of(model, shaded) == LABEL_SHADOW) & (labels_of(model, lit) == LABEL_BACKGROUND)
+    assert shadow.sum() >= 5
+    assert (draw(model, shaded)[shadow].astype(int) < draw(model, lit)[shadow] - 30).all()
 
 
 def test_geom_labels_follow_the_tree(model):
@@ -102,12 +133,12 @@ def test_target_coloured_pixels_are_the_ones_labelled_target(model):
 
 
 def test_arm_pixels_change_when_the_arm_moves(model):
-    """Labels and image agree on the arm: away from both of its silhouettes nothing changes."""
+    """Labels and image agree on the arm: away from its silhouettes and shadows nothing changes."""
     before, after = scene(model), scene(model, joints=HOME + 0.5 * np.eye(6)[0])
     changed = (draw(model, before) != draw(model, after)).any(axis=-1)
-    arm = (labels_of(model, before) == LABEL_ARM) | (labels_of(model, after) == LABEL_ARM)
+    moved = [np.isin(labels_of(model, data), (LABEL_ARM, LABEL_SHADOW)) for data in (before, after)]
     assert changed.sum() > 100
-    assert not (changed & ~arm).any()
+    assert not (changed & ~moved[0] & ~moved[1]).any()
 
 
 def test_out_is_written_in_place(model):

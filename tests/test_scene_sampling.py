@@ -4,10 +4,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from gqn_transfer.envs.arm import load_model
 from gqn_transfer.envs.cameras import DOME, FIXED_CAMERA
 from gqn_transfer.envs.kinematics import HAND_SITE
 from gqn_transfer.envs.looks import LOOK_FIELDS, RANDOMIZE, read_look
+from gqn_transfer.envs.models import load_model
 from gqn_transfer.envs.rendering import LABEL_ARM, LABEL_TARGET, LABELS
 from gqn_transfer.envs.scenes import SCENE_CAMERAS, SceneArrays, sample_scenes
 from gqn_transfer.envs.state import SCENE_COLUMNS

@@ -1,0 +1,68 @@
+"""Grasp: close the fingers on a can and lift it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from .frames import Frame
+from .geometry import distance
+from .rewards import nearness, precision, progress
+from .task import NO_PLAN, Bench, Task
+from .things import CAN_HALF_HEIGHT, DOWN, FLOOR_AREA, can_height, free_pose, stand
+
+START_HEIGHT, START_SPREAD = 0.18, 0.1
+"""Metres: of the hand over the floor, and from the can on each horizontal axis."""
+GRIP_HEIGHT = 0.05
+"""Metres over the floor at which the hand can grip a standing can."""
+LIFTED = 0.05
+"""Metres between the can's lowest point and the floor."""
+
+
+class Grasp(Task):
+    """Close the three fingers on a can and hold it up.
+
+    Horizon: 100 steps. Start: the hand 18 cm over the floor, pointing down, within 10 cm of the can on each
+    axis, fingers half open. Can: 5.2 cm wide, 9 cm tall, 100 g, anywhere in front of the arm where the hand can
+    grip it without touching the floor.
+    Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
+    Dense reward in [0, 1], of the distance d between hand and can: 0.25 nearness (1 - tanh(d / 0.15 m)) +
+    0.25 grip (the fingers' way to closing round the can, times exp(-(d / 0.04 m)²)) + 0.5 lifted (height of
+    the can's lowest point, up to 5 cm). Sparse reward: 1 while it succeeds.
+    Success: the whole can has been at least 5 cm above the floor for the last 5 steps.
+
+    Version History
+        v0: first version.
+    """
+
+    scene: ClassVar[str] = "grasp.xml"
+    horizon: ClassVar[int] = 100
+    term_weights: ClassVar[dict[str, float]] = {"nearness": 0.25, "grip": 0.25, "lifted": 0.5}
+    hold_steps: ClassVar[int] = 5
+
+    def place(self, bench: Bench, rng: np.random.Generator) -> np.ndarray:
+        while True:
+            place = rng.uniform(*FLOOR_AREA)
+            hand = np.append(place + rng.uniform(-START_SPREAD, START_SPREAD, 2), START_HEIGHT)
+            stand(bench, place, CAN_HALF_HEIGHT)
+            start = free_pose(bench, hand)
+            if start is not None and self.is_reachable(bench, place):
+                bench.data.qpos[:6] = start
+                return NO_PLAN
+
+    def is_reachable(self, bench: Bench, place: np.ndarray) -> bool:
+        """True if the hand, pointing down, can be where it grips a can at `place` (2,)."""
+        return bench.kinematics.solve(bench.start, np.append(place, GRIP_HEIGHT), DOWN) is not None
+
+    def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
+        away = distance(frame.hand, frame.object)
+        closing = progress(frame.fingers.mean(-1), 0.15, 0.7)
+        return {
+            "nearness": nearness(away, 0.15),
+            "grip": precision(away, 0.04) * closing,
+            "lifted": progress(can_height(frame), 0.0, LIFTED),
+        }
+
+    def condition(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
+        return can_height(frame) >= LIFTED

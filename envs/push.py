@@ -1,0 +1,85 @@
+"""Push: slide a puck to a marked spot."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from .frames import Frame
+from .geometry import distance
+from .rewards import nearness, precision
+from .task import NO_PLAN, Bench, Task
+from .things import DOWN, FLOOR_AREA, free_pose, stand
+
+PUCK_RADIUS, PUCK_HALF_HEIGHT = 0.03, 0.025
+"""Metres: as in push.xml."""
+WAY = (0.12, 0.25)
+"""Metres from the puck to the spot at the start."""
+START_HEIGHT, START_SPREAD = 0.15, 0.15
+"""Metres: of the hand over the floor, and from the puck on each horizontal axis."""
+PUSH_HEIGHT, CLEAR_HEIGHT, BEHIND = 0.03, 0.13, 0.065
+"""Metres: of the hand over the floor when it pushes and when it passes over the puck; and of the place behind
+the puck's centre, seen from the spot."""
+SUCCESS_DISTANCE = 0.05
+"""Metres on the floor between the centres of puck and spot."""
+
+
+class Push(Task):
+    """Slide a puck over the floor onto a marked spot.
+
+    Horizon: 100 steps. Start: the hand 15 cm over the floor, pointing down, within 15 cm of the puck on each
+    axis, fingers half open. Puck: 10 cm wide, 6 cm tall, 200 g; spot: a disc on the floor, 12 to 25 cm away. Both
+    lie where the hand can be, pointing down, also behind the puck.
+    Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
+    Dense reward in [0, 1], of the distance w on the floor from puck to spot and b from the hand to the place
+    behind the puck: 0.3 behind (1 - tanh(b / 0.2 m)) + 0.35 nearness (1 - tanh(w / 0.2 m)) + 0.35 precision
+    (exp(-(w / 0.06 m)²)). Sparse reward: 1 while it succeeds. Success: w is at most 5 cm.
+
+    Version History
+        v0: first version.
+    """
+
+    scene: ClassVar[str] = "push.xml"
+    horizon: ClassVar[int] = 100
+    term_weights: ClassVar[dict[str, float]] = {"behind": 0.3, "nearness": 0.35, "precision": 0.35}
+
+    def place(self, bench: Bench, rng: np.random.Generator) -> np.ndarray:
+        while True:
+            puck, spot = rng.uniform(*FLOOR_AREA, size=(2, 2))
+            hand = np.append(puck + rng.uniform(-START_SPREAD, START_SPREAD, 2), START_HEIGHT)
+            if not WAY[0] <= distance(puck, spot) <= WAY[1]:
+                continue
+            stand(bench, puck, PUCK_HALF_HEIGHT)
+            start = free_pose(bench, hand)
+            if start is not None and self.is_pushable(bench, puck, spot):
+                bench.data.qpos[:6] = start
+                bench.data.mocap_pos[0, :2] = spot
+                return NO_PLAN
+
+    def is_pushable(self, bench: Bench, puck: np.ndarray, spot: np.ndarray) -> bool:
+        """True if the hand can be behind a puck at `puck` (2,) and where it ends the push to `spot` (2,)."""
+        places = behind(puck, spot), behind(spot, spot + (spot - puck))
+        hands = [np.append(place, height) for place in places for height in (PUSH_HEIGHT, CLEAR_HEIGHT)]
+        solve = bench.kinematics.solve
+        return all(solve(bench.start, hand, DOWN) is not None for hand in hands)
+
+    def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
+        puck, spot = frame.object[..., :2], frame.target[..., :2]
+        height = np.full((*puck.shape[:-1], 1), PUSH_HEIGHT)
+        hand_goal = np.concatenate([behind(puck, spot), height], -1)
+        way = distance(puck, spot)
+        return {
+            "behind": nearness(distance(frame.hand, hand_goal), 0.2),
+            "nearness": nearness(way, 0.2),
+            "precision": precision(way, 0.06),
+        }
+
+    def condition(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
+        return distance(frame.object[..., :2], frame.target[..., :2]) <= SUCCESS_DISTANCE
+
+
+def behind(puck: np.ndarray, spot: np.ndarray) -> np.ndarray:
+    """(…, 2): where a hand must be to push a puck at `puck` (…, 2) towards `spot` (…, 2)."""
+    way = puck - spot
+    return puck + BEHIND * way / np.maximum(distance(puck, spot), 0.01)[..., None]

@@ -1,0 +1,35 @@
+"""What lies on the floor: where the can, the puck and the hand above them may start."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .frames import Frame
+from .task import Bench
+
+FLOOR_AREA = (np.array([-0.62, -0.22]), np.array([-0.34, 0.22]))
+"""Corners of the rectangle of objects and spots, metres."""
+DOWN = np.array([0.0, 0.0, -1.0])
+"""The hand's direction when it starts over an object."""
+CAN_RADIUS, CAN_HALF_HEIGHT = 0.026, 0.045
+"""Metres: as in can.xml."""
+
+
+def stand(bench: Bench, place: np.ndarray, height: float) -> None:
+    """Stand the object at `place` (2,), its centre at `height`, at rest."""
+    bench.data.qpos[9:16] = [*place, height, 1.0, 0.0, 0.0, 0.0]
+
+
+def free_pose(bench: Bench, hand: np.ndarray) -> np.ndarray | None:
+    """Joints (6,) with the hand at `hand` (3,), pointing down and touching nothing, or None."""
+    joints = bench.kinematics.solve(bench.start, hand, DOWN)
+    if joints is None or bench.kinematics.arm_touches(bench.data, joints):
+        return None
+    return joints
+
+
+def can_height(frame: Frame) -> np.ndarray:
+    """(…) metres from the floor to the can's lowest point."""
+    upright = frame.object_rotation[..., 2, 2]
+    across = np.sqrt(np.clip(1.0 - np.square(upright), 0.0, 1.0))
+    return frame.object[..., 2] - np.abs(upright) * CAN_HALF_HEIGHT - across * CAN_RADIUS
