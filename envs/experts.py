@@ -9,7 +9,7 @@ import numpy as np
 
 from .arm import ArmEnv
 from .frames import Frame
-from .geometry import distance
+from .geometry import UP, distance
 from .grasp import GRIP_HEIGHT
 from .kinematics import joint_speeds
 from .models import kinematics_of
@@ -17,7 +17,7 @@ from .place import START_HEIGHT
 from .press import ABOVE, CAP_AT_REST, TRAVEL
 from .push import CLEAR_HEIGHT, PUSH_HEIGHT
 from .task import CONTROL_HZ
-from .things import CAN_HALF_HEIGHT, DOWN
+from .things import CAN_HALF_HEIGHT
 
 Expert = Callable[[ArmEnv], np.ndarray]
 """float32 (7,) action under `control="joint_velocity"` for the environment's present state."""
@@ -55,19 +55,18 @@ def press_expert(env: ArmEnv) -> np.ndarray:
         return towards(env, None, CLOSE)
     over = np.linalg.norm((frame.hand - frame.object)[:2]) < 0.04
     height = -0.04 if over else ABOVE
-    return towards(env, _solve(env, position=frame.object + [0, 0, height]), CLOSE)
+    return towards(env, _solve(env, position=frame.object + height * UP), CLOSE)
 
 
 def grasp_expert(env: ArmEnv) -> np.ndarray:
     """Over the can, down to it, close, and up while the fingers hold."""
     frame = env.frame
-    if distance(frame.hand, frame.object) < 0.05 and (
-        _holds(frame) or frame.object[2] > CAN_HALF_HEIGHT + 0.01
-    ):
-        return towards(env, _solve(env, position=frame.hand + [0, 0, 0.03], axis=DOWN), CLOSE)
+    lifting = frame.object[2] > CAN_HALF_HEIGHT + 0.01
+    if distance(frame.hand, frame.object) < 0.05 and (lifting or _holds(frame)):
+        return towards(env, _solve(env, position=frame.hand + 0.03 * UP, axis=-UP), CLOSE)
     if distance(frame.hand, np.append(frame.object[:2], GRIP_HEIGHT)) < 0.015:
         return towards(env, None, CLOSE)
-    return towards(env, _solve(env, position=_come_down(frame, GRIP_HEIGHT, 0.15), axis=DOWN), OPEN)
+    return towards(env, _solve(env, position=_come_down(frame, GRIP_HEIGHT, 0.15), axis=-UP), OPEN)
 
 
 def place_expert(env: ArmEnv) -> np.ndarray:
@@ -77,9 +76,7 @@ def place_expert(env: ArmEnv) -> np.ndarray:
     near = distance(frame.object[:2], frame.target[:2]) < 0.015
     height = GRIP_HEIGHT + drift[2] - 0.01 if near else START_HEIGHT
     goal = np.append(frame.target[:2] + drift[:2], height)
-    return towards(
-        env, _solve(env, position=frame.hand + _at_most(goal - frame.hand, 0.02), axis=DOWN), CLOSE
-    )
+    return towards(env, _solve(env, position=frame.hand + _at_most(goal - frame.hand, 0.02), axis=-UP), CLOSE)
 
 
 def push_expert(env: ArmEnv) -> np.ndarray:
@@ -89,10 +86,10 @@ def push_expert(env: ArmEnv) -> np.ndarray:
     if near and _holds(frame):
         way = _at_most(frame.target[:2] - frame.object[:2], PUSH_STEP)
         goal = np.append(frame.hand[:2] + way, frame.hand[2])
-        return towards(env, _solve(env, position=goal, axis=DOWN), CLOSE)
+        return towards(env, _solve(env, position=goal, axis=-UP), CLOSE)
     if distance(frame.hand, np.append(frame.object[:2], PUSH_HEIGHT)) < 0.02:
         return towards(env, None, CLOSE)
-    return towards(env, _solve(env, position=_come_down(frame, PUSH_HEIGHT, CLEAR_HEIGHT), axis=DOWN), OPEN)
+    return towards(env, _solve(env, position=_come_down(frame, PUSH_HEIGHT, CLEAR_HEIGHT), axis=-UP), OPEN)
 
 
 def _holds(frame: Frame) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+UP = np.array([0.0, 0.0, 1.0])
+"""The world's third axis; `-UP` is the direction of a hand that points at the floor."""
+
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(…): Euclidean, of points (…, D)."""

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from .frames import Frame
-from .geometry import distance
+from .geometry import UP, distance
 from .rewards import nearness, precision, progress
 from .task import NO_PLAN, Bench, Task
-from .things import CAN_HALF_HEIGHT, DOWN, FLOOR_AREA, can_height, free_pose, stand
+from .things import CAN_HALF_HEIGHT, FLOOR_AREA, can_height, free_pose, stand
 
 START_HEIGHT, START_SPREAD = 0.18, 0.1
 """Metres: of the hand over the floor, and from the can on each horizontal axis."""
@@ -24,8 +24,8 @@ class Grasp(Task):
     """Close the three fingers on a can and hold it up.
 
     Horizon: 100 steps. Start: the hand 18 cm over the floor, pointing down, within 10 cm of the can on each
-    axis, fingers half open. Can: 5.2 cm wide, 9 cm tall, 100 g, anywhere in front of the arm where the hand can
-    grip it without touching the floor.
+    axis, fingers half open. Can: 5.2 cm wide, 9 cm tall, 100 g, standing in front of the arm where the hand
+    can grip it, pointing down.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance d between hand and can: 0.25 nearness (1 - tanh(d / 0.15 m)) +
     0.25 grip (the fingers' way to closing round the can, times exp(-(d / 0.04 m)²)) + 0.5 lifted (height of
@@ -53,7 +53,7 @@ class Grasp(Task):
 
     def is_reachable(self, bench: Bench, place: np.ndarray) -> bool:
         """True if the hand, pointing down, can be where it grips a can at `place` (2,)."""
-        return bench.kinematics.solve(bench.start, np.append(place, GRIP_HEIGHT), DOWN) is not None
+        return bench.kinematics.solve(bench.start, np.append(place, GRIP_HEIGHT), -UP) is not None
 
     def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
         away = distance(frame.hand, frame.object)

@@ -28,8 +28,8 @@ class Place(Task):
     """Carry a can that the hand already holds to a marked spot and set it down there.
 
     Horizon: 150 steps. Start: the hand 17 cm over the floor, pointing down, its fingers closed on the can.
-    Spot: a disc on the floor, 12 to 30 cm away; over both the hand can be, pointing down. The fingers hold only
-    while they are told to close.
+    Spot: a disc on the floor, 12 to 30 cm away; over both the hand can be, pointing down. The fingers hold
+    only while they are told to close.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance w on the floor from can to spot and the height h of the can's
     lowest point: 0.3 nearness (1 - tanh(w / 0.2 m)) + 0.3 precision (p = exp(-(w / 0.06 m)²)) + 0.4 lowered

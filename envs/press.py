@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from .frames import Frame
-from .geometry import distance
+from .geometry import UP, distance
 from .rewards import nearness, progress
 from .task import NO_PLAN, REACHABLE_SHARE, Bench, Task
 
@@ -47,7 +47,7 @@ class Press(Task):
 
     def is_reachable(self, bench: Bench, button: np.ndarray) -> bool:
         """True if the hand can be just above the cap of a button at `button` (3,) in time and untouched."""
-        joints = bench.kinematics.solve(bench.start, button + [0, 0, CAP_AT_REST + ABOVE])
+        joints = bench.kinematics.solve(bench.start, button + (CAP_AT_REST + ABOVE) * UP)
         if joints is None or not self.in_time(bench, joints, REACHABLE_SHARE):
             return False
         return not bench.kinematics.arm_touches(bench.data, joints)

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from .frames import Frame
-from .geometry import distance
+from .geometry import UP, distance
 from .rewards import nearness, precision
 from .task import NO_PLAN, Bench, Task
-from .things import DOWN, FLOOR_AREA, free_pose, stand
+from .things import FLOOR_AREA, free_pose, stand
 
 PUCK_RADIUS, PUCK_HALF_HEIGHT = 0.03, 0.025
 """Metres: as in push.xml."""
@@ -29,8 +29,8 @@ class Push(Task):
     """Slide a puck over the floor onto a marked spot.
 
     Horizon: 100 steps. Start: the hand 15 cm over the floor, pointing down, within 15 cm of the puck on each
-    axis, fingers half open. Puck: 10 cm wide, 6 cm tall, 200 g; spot: a disc on the floor, 12 to 25 cm away. Both
-    lie where the hand can be, pointing down, also behind the puck.
+    axis, fingers half open. Puck: 6 cm wide, 5 cm tall, 150 g; spot: a disc on the floor, 12 to 25 cm away.
+    Both lie where the hand can be, pointing down, also behind the puck.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance w on the floor from puck to spot and b from the hand to the place
     behind the puck: 0.3 behind (1 - tanh(b / 0.2 m)) + 0.35 nearness (1 - tanh(w / 0.2 m)) + 0.35 precision
@@ -62,7 +62,7 @@ class Push(Task):
         places = behind(puck, spot), behind(spot, spot + (spot - puck))
         hands = [np.append(place, height) for place in places for height in (PUSH_HEIGHT, CLEAR_HEIGHT)]
         solve = bench.kinematics.solve
-        return all(solve(bench.start, hand, DOWN) is not None for hand in hands)
+        return all(solve(bench.start, hand, -UP) is not None for hand in hands)
 
     def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
         puck, spot = frame.object[..., :2], frame.target[..., :2]

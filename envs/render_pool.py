@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,7 @@ class RenderPool:
             _draw(views, out, self._data[0])
             return out
         bounds = np.linspace(0, len(views), self._workers + 1).astype(int)
-        parts = [slice(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]
+        parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
         jobs = [
             self._threads.submit(_draw, views[part], out[part], data)
             for part, data in zip(parts, self._data, strict=True)

@@ -16,7 +16,7 @@ CONTROL_HZ = 10
 
 
 class Bench(NamedTuple):
-    """An episode about to start: the arm is at its start pose, the task's things are where the XML put them."""
+    """An episode about to start: the arm at its start pose, the task's things where the XML put them."""
 
     data: mujoco.MjData
     kinematics: Kinematics

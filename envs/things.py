@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .frames import Frame
+from .geometry import UP
 from .task import Bench
 
 FLOOR_AREA = (np.array([-0.62, -0.22]), np.array([-0.34, 0.22]))
 """Corners of the rectangle of objects and spots, metres."""
-DOWN = np.array([0.0, 0.0, -1.0])
-"""The hand's direction when it starts over an object."""
 CAN_RADIUS, CAN_HALF_HEIGHT = 0.026, 0.045
 """Metres: as in can.xml."""
 
@@ -22,7 +21,7 @@ def stand(bench: Bench, place: np.ndarray, height: float) -> None:
 
 def free_pose(bench: Bench, hand: np.ndarray) -> np.ndarray | None:
     """Joints (6,) with the hand at `hand` (3,), pointing down and touching nothing, or None."""
-    joints = bench.kinematics.solve(bench.start, hand, DOWN)
+    joints = bench.kinematics.solve(bench.start, hand, -UP)
     if joints is None or bench.kinematics.arm_touches(bench.data, joints):
         return None
     return joints
