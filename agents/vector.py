@@ -34,8 +34,8 @@ class _VectorAsVecEnv(VecEnv):
         )
 
     def reset(self) -> VecEnvObs:
-        seeded = any(seed is not None for seed in self._seeds)
-        observation, infos = self.vector_env.reset(seed=list(self._seeds) if seeded else None)
+        seeds: Any = self._seeds if any(seed is not None for seed in self._seeds) else None
+        observation, infos = self.vector_env.reset(seed=seeds)
         self.reset_infos = _one_each(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()

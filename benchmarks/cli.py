@@ -117,6 +117,21 @@ def evaluate(checkpoint: Positional[str], scenes: Path, out: Path) -> None:
     Console().print(table)
 
 
+@app.command(name="gallery")
+def gallery(out: Path = Path("gallery"), tasks: tuple[str, ...] = (), seed: int = 0) -> None:
+    """Draw the tasks: a scripted expert at work, as people see it and as an agent does.
+
+    Args:
+        out: Folder for TASK.png and TASK.gif of each task, and gallery.png of them all.
+        tasks: Names from gqn_transfer.envs.TASKS; all by default.
+        seed: Of the first episode that is tried: the one that is drawn ends in success.
+    """
+    from .gallery import write_gallery
+
+    write_gallery(out, tasks, seed)
+    print(f"gallery: {out / 'gallery.png'}")
+
+
 @app.command(name="list")
 def list_suites() -> None:
     """List the suites, with their cells and steps."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ Quantity = Literal["success", "return"]
 QUANTITIES: tuple[Quantity, ...] = ("success", "return")
 
 INK = "#24292f"
+SOFT = "#57606a"
 FAINT = "#8b949e"
 WIDTH, HEIGHT = 4.9, 3.7
 """Inches; at the width of a phone 9 point text is still readable."""
@@ -92,7 +93,7 @@ def finish_axes(axes: Axes, panel: Panel, quantity: Quantity) -> None:
     axes.set_title(f"{panel.title}, {panel.algo.upper()}", loc="left", fontsize=11, color=INK, pad=25)
     axes.text(
         0, 1.06, f"{name}, interquartile mean, 95 % band{note}",
-        transform=axes.transAxes, fontsize=8.8, color="#57606a",
+        transform=axes.transAxes, fontsize=8.8, color=SOFT,
     )  # fmt: skip
     axes.set_xlabel("environment steps", fontsize=9, color=INK)
     axes.margins(x=0)
@@ -177,14 +178,7 @@ def prediction_figure(images: np.ndarray, predictions: np.ndarray) -> Figure:
     columns = [*images[:, :contexts].swapaxes(0, 1), images[:, -1], *predictions]
     width, height = float(len(columns)), scenes + 0.45  # inches: one a picture, and the titles
     figure = Figure(figsize=(width, height), facecolor="white")
-    edges = {
-        "left": 0.005,
-        "right": 0.995,
-        "bottom": 0.005,
-        "top": scenes / height,
-        "wspace": 0.04,
-        "hspace": 0.04,
-    }
+    edges = dict(left=0.005, right=0.995, bottom=0.005, top=scenes / height, wspace=0.04, hspace=0.04)
     grid = figure.subplots(scenes, len(columns), squeeze=False, gridspec_kw=edges)
     for column, (title, pictures) in enumerate(zip(titles, columns, strict=True)):
         grid[0, column].set_title(title, fontsize=8, color=INK)
@@ -192,3 +186,61 @@ def prediction_figure(images: np.ndarray, predictions: np.ndarray) -> Figure:
             grid[row, column].imshow(picture, interpolation="nearest")
             grid[row, column].set_axis_off()
     return figure
+
+
+GAP, TILE = 8, 256
+"""Of sheets of pictures, whose unit is 1/100 inch: the space between pictures, and their size."""
+
+
+def task_figure(
+    title: str, note: str, columns: Sequence[str], rows: Mapping[str, Sequence[np.ndarray]]
+) -> Figure:
+    """Pictures in named rows and columns; a row's name stands at its left, read upwards."""
+    left, top, pitch = 52, 84, TILE + GAP
+    sheet = Sheet(left + len(columns) * pitch, top + len(rows) * pitch)
+    sheet.text(left, 30, title, fontsize=14)
+    sheet.text(left, 50, note, fontsize=9.5, color=SOFT)
+    for column, name in enumerate(columns):
+        sheet.text(left + column * pitch, top - 9, name, fontsize=8.5)
+    for row, (name, pictures) in enumerate(rows.items()):
+        middle = top + row * pitch + TILE / 2
+        sheet.text(left - 9, middle, name, fontsize=8.5, rotation=90, ha="right", va="center", ma="center")
+        for column, picture in enumerate(pictures):
+            sheet.picture(left + column * pitch, top + row * pitch, picture)
+    return sheet.figure
+
+
+def overview_figure(entries: Sequence[tuple[str, str, np.ndarray, np.ndarray]]) -> Figure:
+    """Two tasks a row: name, what is to be done, a picture for people and an agent's view."""
+    width, height, top, between = 2 * TILE + GAP, TILE + 60, 28, 30
+    columns, rows = min(2, len(entries)), -(-len(entries) // 2)
+    sheet = Sheet(2 * GAP + columns * width + (columns - 1) * between, top + rows * height + GAP)
+    sheet.text(
+        GAP, 20, "Left: for people. Right: as an agent sees it, 64×64 pixels.", fontsize=8.5, color=SOFT
+    )
+    for index, (title, note, *pictures) in enumerate(entries):
+        left, upper = GAP + (width + between) * (index % 2), top + height * (index // 2)
+        sheet.text(left, upper + 26, title, fontsize=11.5)
+        sheet.text(left, upper + 44, note, fontsize=8.5, color=SOFT)
+        for place, picture in enumerate(pictures):
+            sheet.picture(left + place * (TILE + GAP), upper + 53, picture)
+    return sheet.figure
+
+
+class Sheet:
+    """A white page of pictures and text, measured in 1/100 inch from its top left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / 100, height / 100), facecolor="white")
+
+    def text(self, left: float, baseline: float, words: str, color: str = INK, **how: Any) -> None:
+        """Words that begin at `left` and stand on `baseline`."""
+        self.figure.text(left / self.width, 1 - baseline / self.height, words, color=color, **how)
+
+    def picture(self, left: float, top: float, picture: np.ndarray) -> None:
+        """A square picture of `TILE`; a small one keeps its pixels."""
+        size = TILE / self.width, TILE / self.height
+        axes = self.figure.add_axes((left / self.width, 1 - top / self.height - size[1], *size))
+        axes.imshow(picture, interpolation="nearest" if len(picture) < TILE else "lanczos")
+        axes.set_axis_off()

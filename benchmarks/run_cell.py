@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 import traceback
 from functools import partial
@@ -17,8 +18,10 @@ from gqn_transfer.agents.build import make_agent, observe
 from gqn_transfer.agents.methods import method_named
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import load_encoder
+from gqn_transfer.envs.reference import reference_render
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import write_json
+from gqn_transfer.reference import difference_warning
 
 from .evaluation import evaluate
 from .provenance import library_versions, machine
@@ -59,6 +62,9 @@ def run_cell(
 def _learn(cell: Cell, folder: Path, encoder_path: Path | None) -> tuple[int, dict[str, Any]]:
     encoder = load_encoder(encoder_path) if encoder_path else None
     options = DEFAULTS | dict(cell.options)
+    warning = _scene_warning(cell.task, options["image_size"], encoder_path)
+    if warning:
+        print(f"{folder.name}: {warning}", file=sys.stderr)
     training = make_venv(cell, options["num_envs"])
     training.seed(cell.seed)
     agent = make_agent(cell.method, training, encoder=encoder, algo=cell.algo, seed=cell.seed)
@@ -71,8 +77,16 @@ def _learn(cell: Cell, folder: Path, encoder_path: Path | None) -> tuple[int, di
         record()
     return agent.num_timesteps, {
         "encoder_fingerprint": encoder.fingerprint if encoder else "",
+        "scene_warning": warning,
         "gradient_steps": gradient_steps(agent),
     }
+
+
+def _scene_warning(task: str, image_size: int, encoder: Path | None) -> str:
+    """What to say if `task` looks different now from what `encoder` was trained on; mostly nothing."""
+    if encoder is None:
+        return ""
+    return difference_warning(encoder, task, reference_render(task, image_size)) or ""
 
 
 def _record(agent: BaseAlgorithm, venv: VecEnv, cell: Cell, folder: Path, started: float) -> None:

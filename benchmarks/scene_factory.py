@@ -13,8 +13,10 @@ from tqdm import tqdm
 
 from gqn_transfer.envs import cameras, rendering, state
 from gqn_transfer.envs.looks import RANDOMIZE
+from gqn_transfer.envs.reference import reference_renders
 from gqn_transfer.envs.scenes import SCENE_CAMERAS, sample_scenes
 from gqn_transfer.files import read_json, write_json
+from gqn_transfer.reference import write_reference
 from gqn_transfer.scenes import Scenes, ScenesError, finish, shard_path, write_shard
 
 from .processes import worker_pool
@@ -117,4 +119,5 @@ def _open_or_finish(folder: Path, config: ScenesConfig) -> Scenes:
         "renderer": rendering.describe_renderer(),
         "versions": library_versions(),
     }
+    write_reference(folder, reference_renders(config.image_size))
     return finish(folder, meta)

@@ -85,7 +85,7 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
         return self._observe(), self._info(self._judge())
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        actions = checked_actions(np.asarray(action), self.action_space.shape)
+        actions = checked_actions(np.asarray(action), (self._control.action_size,))
         self.data.ctrl[:] = self._control.commands(actions, self._jacobian())
         self.steps += 1
         self._move_target()

@@ -13,6 +13,9 @@ from .kinematics import AXIS_LENGTH, damped_least_squares
 
 HAND_SPEED = 0.25
 """m/s: the hand's largest velocity along each axis under cartesian control."""
+FINGER_SPEED = 1.5
+"""rad/s at full command: from open to closed in 0.8 s. The servos could do
+5 rad/s, but then an agent's exploration lets go of all it holds."""
 
 
 class Control(Protocol):
@@ -27,13 +30,13 @@ class Control(Protocol):
 
 
 class JointVelocity:
-    """Six joints' velocities and one for the three fingers, as shares of the limits: the paper's."""
+    """Six joints' velocities, as shares of their limits (the paper's), and one for the three fingers."""
 
     action_size: ClassVar[int] = 7
     needs_jacobian: ClassVar[bool] = False
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        self._limits = model.actuator_ctrlrange[:, 1].copy()
+        self._limits = command_limits(model)
 
     def commands(self, actions: np.ndarray, jacobian: np.ndarray | None = None) -> np.ndarray:
         return actions[..., [0, 1, 2, 3, 4, 5, 6, 6, 6]] * self._limits
@@ -49,7 +52,7 @@ class Cartesian:
     needs_jacobian: ClassVar[bool] = True
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        self._limits = model.actuator_ctrlrange[:, 1].copy()
+        self._limits = command_limits(model)
 
     def commands(self, actions: np.ndarray, jacobian: np.ndarray | None) -> np.ndarray:
         """jacobian (…, 6, 6): of the hand's translation and rotation (rows) by the arm's joints."""
@@ -61,6 +64,11 @@ class Cartesian:
         excess = (np.abs(joints) / self._limits[:6]).max(-1, keepdims=True)
         fingers = actions[..., [3, 3, 3]] * self._limits[6:]
         return np.concatenate([joints / np.maximum(excess, 1.0), fingers], -1)
+
+
+def command_limits(model: mujoco.MjModel) -> np.ndarray:
+    """(9,) rad/s: the servos' velocities at full command."""
+    return np.append(model.actuator_ctrlrange[:6, 1], [FINGER_SPEED] * 3)
 
 
 CONTROLS: Mapping[str, type[JointVelocity] | type[Cartesian]] = MappingProxyType(

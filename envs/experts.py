@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,7 @@ def pose_expert(env: ArmEnv) -> np.ndarray:
 def track_expert(env: ArmEnv) -> np.ndarray:
     """Full speed towards where the target is a step ahead."""
     ahead = env.task.target_at(env.plan, np.asarray(env.steps + 1))
+    assert ahead is not None
     return towards(env, _solve(env, position=ahead))
 
 
@@ -105,7 +107,7 @@ def _come_down(frame: Frame, low: float, high: float) -> np.ndarray:
 
 def _at_most(step: np.ndarray, length: float) -> np.ndarray:
     """`step` (3,), shortened to `length` metres."""
-    return step * min(1.0, length / max(np.linalg.norm(step), 1e-9))
+    return step * min(1.0, length / max(float(np.linalg.norm(step)), 1e-9))
 
 
 def towards(env: ArmEnv, joints: np.ndarray | None, fingers: float = STAY) -> np.ndarray:
@@ -117,7 +119,7 @@ def towards(env: ArmEnv, joints: np.ndarray | None, fingers: float = STAY) -> np
     return np.clip(action, -1.0, 1.0)
 
 
-def _solve(env: ArmEnv, **goal: np.ndarray) -> np.ndarray | None:
+def _solve(env: ArmEnv, **goal: Any) -> np.ndarray | None:
     return kinematics_of(env.task.scene, env.setting.arm).solve(env.frame.joints.copy(), **goal)
 
 

@@ -14,7 +14,7 @@ from .things import CAN_HALF_HEIGHT, FLOOR_AREA, can_height, free_pose, stand
 
 START_HEIGHT, START_SPREAD = 0.18, 0.1
 """Metres: of the hand over the floor, and from the can on each horizontal axis."""
-GRIP_HEIGHT = 0.05
+GRIP_HEIGHT = 0.035
 """Metres over the floor at which the hand can grip a standing can."""
 LIFTED = 0.05
 """Metres between the can's lowest point and the floor."""
@@ -24,12 +24,13 @@ class Grasp(Task):
     """Close the three fingers on a can and hold it up.
 
     Horizon: 100 steps. Start: the hand 18 cm over the floor, pointing down, within 10 cm of the can on each
-    axis, fingers half open. Can: 5.2 cm wide, 9 cm tall, 100 g, standing in front of the arm where the hand
+    axis, fingers half open. Can: 6 cm wide, 6 cm tall, 150 g, standing in front of the arm where the hand
     can grip it, pointing down.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
-    Dense reward in [0, 1], of the distance d between hand and can: 0.25 nearness (1 - tanh(d / 0.15 m)) +
-    0.25 grip (the fingers' way to closing round the can, times exp(-(d / 0.04 m)²)) + 0.5 lifted (height of
-    the can's lowest point, up to 5 cm). Sparse reward: 1 while it succeeds.
+    Dense reward in [0, 1], of the distance d between hand and can: 0.15 nearness (1 - tanh(d / 0.15 m)) +
+    0.2 grip (the fingers' way from open to 1 rad, times exp(-(d / 0.04 m)²)) + 0.25 raised (the first
+    centimetre of the height of the can's lowest point) + 0.4 lifted (the same height, up to 5 cm).
+    Sparse reward: 1 while it succeeds.
     Success: the whole can has been at least 5 cm above the floor for the last 5 steps.
 
     Version History
@@ -38,7 +39,12 @@ class Grasp(Task):
 
     scene: ClassVar[str] = "grasp.xml"
     horizon: ClassVar[int] = 100
-    term_weights: ClassVar[dict[str, float]] = {"nearness": 0.25, "grip": 0.25, "lifted": 0.5}
+    term_weights: ClassVar[dict[str, float]] = {
+        "nearness": 0.15,
+        "grip": 0.2,
+        "raised": 0.25,
+        "lifted": 0.4,
+    }
     hold_steps: ClassVar[int] = 5
 
     def place(self, bench: Bench, rng: np.random.Generator) -> np.ndarray:
@@ -56,12 +62,13 @@ class Grasp(Task):
         return bench.kinematics.solve(bench.start, np.append(place, GRIP_HEIGHT), -UP) is not None
 
     def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
-        away = distance(frame.hand, frame.object)
-        closing = progress(frame.fingers.mean(-1), 0.15, 0.7)
+        away, height = distance(frame.hand, frame.object), can_height(frame)
+        closing = progress(frame.fingers.mean(-1), 0.15, 1.0)
         return {
             "nearness": nearness(away, 0.15),
             "grip": precision(away, 0.04) * closing,
-            "lifted": progress(can_height(frame), 0.0, LIFTED),
+            "raised": progress(height, 0.001, 0.01),
+            "lifted": progress(height, 0.0, LIFTED),
         }
 
     def condition(self, frame: Frame, plan: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ WAY = (0.12, 0.30)
 """Metres on the floor from the can to the spot at the start."""
 START_HEIGHT = 0.17
 """Metres of the hand over the floor at the start."""
+ASIDE = np.array([-9.0, 0.0])
+"""Metres: where the can is out of the way of the hand's pose."""
 OPEN, CLOSING, HOLDING, LARGEST_SLIP = 0.3, 0.5, 0.3, 0.03
 """Radians of the fingers before they close; seconds that the can is kept still meanwhile and held after;
 metres that it may slip."""
@@ -49,7 +51,7 @@ class Place(Task):
             can, spot = rng.uniform(*FLOOR_AREA, size=(2, 2))
             if not WAY[0] <= distance(can, spot) <= WAY[1]:
                 continue
-            stand(bench, [-9.0, 0.0], CAN_HALF_HEIGHT)  # out of the way of the pose
+            stand(bench, ASIDE, CAN_HALF_HEIGHT)
             start = free_pose(bench, np.append(can, START_HEIGHT))
             if start is None or free_pose(bench, np.append(spot, 2 * CAN_HALF_HEIGHT)) is None:
                 continue

@@ -17,7 +17,7 @@ TOLERANCE = np.array([0.15, 0.15, 0.15, 0.15, 0.4, 0.4])
 """Radians within which each joint counts as struck."""
 LARGEST_TURN = np.array([1.4, 0.8, 1.0, 1.8, 1.8, 1.8])
 """Radians: goals lie within this of the start, joint by joint."""
-LOWEST_HAND, HAND_RANGE = 0.08, 0.6
+LOWEST_HAND, HAND_RANGE = 0.08, 0.42
 """Metres: the goal's hand stays above the floor and within this of the workspace's centre."""
 LEAST_TURN = 0.5
 """Radians that one of the first four joints must turn at least."""
@@ -28,9 +28,9 @@ class Pose(Task):
 
     Horizon: 50 steps. Start: as in Reach. Goal observation: sines, then cosines, of the six target
     angles; nothing in the room marks it, so an agent that sees pixels must read the arm's own pose.
-    Goals: uniform about the start (1.4, 0.8, 1.0, 1.8, 1.8 and 1.8 rad at most), free of contact, the hand in
-    view and above the floor, within 60 % of the horizon at full speed; one of the first four joints turns
-    by half a radian at least.
+    Goals: uniform about the start (1.4, 0.8, 1.0, 1.8, 1.8 and 1.8 rad at most), free of contact, the hand
+    8 cm above the floor and within 60 cm of the workspace's centre, within 60 % of the horizon at full speed;
+    one of the first four joints turns by half a radian at least.
     Dense reward in [0, 1], of e = the joints' errors in units of their tolerance: 0.5 nearness, the mean
     of 1 - tanh(e / 5), + 0.5 precision, exp(-(root mean square of e / 2)²). Sparse: 1 while posed.
     Success: joints 1 to 4 within 0.15 rad and joints 5 and 6 within 0.4 rad of the goal.
@@ -73,7 +73,7 @@ class Pose(Task):
         return {"nearness": nearness(errors, 5.0).mean(-1), "precision": precision(spread, 2.0)}
 
     def condition(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
-        return (self._errors(frame, plan) <= 1.0).all(-1)
+        return np.all(self._errors(frame, plan) <= 1.0, -1)
 
     def _errors(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
         """(…, 6): how far each joint is from the goal, in units of its tolerance."""

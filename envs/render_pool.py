@@ -26,12 +26,12 @@ class View(NamedTuple):
 
 
 class RenderPool:
-    """Draws on `workers` threads, each with a GL context of its own. One worker is the calling thread."""
+    """Draws on `workers` threads, each with a GL context of its own. The first is the calling thread."""
 
     def __init__(self, model: mujoco.MjModel, workers: int = 1) -> None:
         self._workers = workers
         self._data = [mujoco.MjData(model) for _ in range(workers)]
-        self._threads = ThreadPoolExecutor(workers, "render") if workers > 1 else None
+        self._threads = ThreadPoolExecutor(workers - 1, "render") if workers > 1 else None
 
     def images(self, views: Sequence[View], image_size: int) -> np.ndarray:
         """uint8 (N, H, W, 3): one image per view."""
@@ -41,10 +41,9 @@ class RenderPool:
             return out
         bounds = np.linspace(0, len(views), self._workers + 1).astype(int)
         parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
-        jobs = [
-            self._threads.submit(_draw, views[part], out[part], data)
-            for part, data in zip(parts, self._data, strict=True)
-        ]
+        first, *others = zip(parts, self._data, strict=True)
+        jobs = [self._threads.submit(_draw, views[part], out[part], data) for part, data in others]
+        _draw(views[first[0]], out[first[0]], first[1])
         for job in jobs:
             job.result()
         return out
@@ -53,8 +52,8 @@ class RenderPool:
         """End the threads; each gives its GL contexts back first."""
         if self._threads is None:
             return
-        together = threading.Barrier(self._workers)  # so that every thread takes one job
-        jobs = [self._threads.submit(_leave, together) for _ in range(self._workers)]
+        together = threading.Barrier(self._workers - 1)  # so that every thread takes one job
+        jobs = [self._threads.submit(_leave, together) for _ in range(self._workers - 1)]
         for job in jobs:
             job.result()
         self._threads.shutdown()
@@ -62,11 +61,14 @@ class RenderPool:
 
 
 def _draw(views: Sequence[View], out: np.ndarray, data: mujoco.MjData) -> None:
+    if not views:
+        return
+    renderer = renderer_for(views[0].look, out.shape[1])
     for view, image in zip(views, out, strict=True):
         data.qpos[:], data.mocap_pos[:] = view.qpos, view.mocap_pos
         mujoco.mj_kinematics(view.look, data)
         mujoco.mj_camlight(view.look, data)
-        renderer_for(view.look, len(image)).image(view.look, data, view.pose, out=image)
+        renderer.image(view.look, data, view.pose, out=image)
 
 
 def _leave(together: threading.Barrier) -> None:

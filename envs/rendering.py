@@ -35,7 +35,8 @@ class Renderer:
     """Draws square images of any model compiled from the same XML as `model`, in the thread that made it.
 
     The GL context holds the meshes and textures of `model`; colours, lights and poses are read from the
-    model and data of each call, so that many environments share one renderer.
+    model and data of each call, so that many environments share one renderer. Close a renderer before you
+    let go of it: the garbage collector may free its GL objects in the context of another.
     """
 
     def __init__(self, model: mujoco.MjModel, image_size: int) -> None:

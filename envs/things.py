@@ -10,7 +10,7 @@ from .task import Bench
 
 FLOOR_AREA = (np.array([-0.62, -0.22]), np.array([-0.34, 0.22]))
 """Corners of the rectangle of objects and spots, metres."""
-CAN_RADIUS, CAN_HALF_HEIGHT = 0.026, 0.045
+CAN_RADIUS, CAN_HALF_HEIGHT = 0.03, 0.03
 """Metres: as in can.xml."""
 
 

@@ -42,8 +42,7 @@ class Track(Task):
             plan = self._draw(rng)
             turn = np.linspace(0, 2 * np.pi, CHECKED_PLACES, endpoint=False)
             places = _on_ellipse(plan, plan[10] + turn)
-            low, high = TARGET_BOX
-            if ((places >= low) & (places <= high)).all() and self._is_followable(bench, places):
+            if _lies_in_the_box(plan) and self._is_followable(bench, places):
                 return plan
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
@@ -55,13 +54,14 @@ class Track(Task):
         return np.concatenate([rng.uniform(*TARGET_BOX), half_axes.ravel(), [speed, phase]])
 
     def _is_followable(self, bench: Bench, places: np.ndarray) -> bool:
-        joints: np.ndarray | None = bench.start
+        joints = bench.start
         for index, place in enumerate(places):
-            joints = bench.kinematics.solve(joints, place)
-            if joints is None or bench.kinematics.arm_touches(bench.data, joints):
+            solved = bench.kinematics.solve(joints, place)
+            if solved is None or bench.kinematics.arm_touches(bench.data, solved):
                 return False
-            if index == 0 and not self.in_time(bench, joints, REACHABLE_SHARE):
+            if index == 0 and not self.in_time(bench, solved, REACHABLE_SHARE):
                 return False
+            joints = solved
         return True
 
     def target_at(self, plan: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -73,6 +73,13 @@ class Track(Task):
 
     def condition(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
         return distance(frame.hand, frame.target) <= SUCCESS_DISTANCE
+
+
+def _lies_in_the_box(plan: np.ndarray) -> bool:
+    """True if the whole ellipse of a plan (11,) does, also between the checked places."""
+    centre, extent = plan[0:3], np.hypot(plan[3:6], plan[6:9])
+    low, high = TARGET_BOX
+    return bool((centre - extent >= low).all() and (centre + extent <= high).all())
 
 
 def _on_ellipse(plan: np.ndarray, phase: np.ndarray) -> np.ndarray:

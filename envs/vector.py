@@ -9,6 +9,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -60,9 +61,9 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             raise ValueError(f"num_envs={num_envs!r}, workers={workers!r}: expected at least 1")
         self.setting = Setting(find_task(task), **arguments)
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.single_observation_space = self.setting.observation_space  # type: ignore[assignment]
+        self.single_observation_space = self.setting.observation_space
         self.single_action_space = self.setting.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)  # type: ignore[assignment]
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._model = self.setting.model
         self._looks = [self._own_look() for _ in range(num_envs)]
@@ -73,7 +74,7 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self._reader, self._control = FrameReader.of(self._model), self.setting.make_control()
         self._scratch = mujoco.MjData(self._model)
         self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
-        self._cameras: list[Iterator[CameraPose]] = [iter(()) for _ in range(num_envs)]
+        self._cameras: list[Iterator[CameraPose]] = []
         self._poses = [FIXED_CAMERA] * num_envs
         self._plans = np.zeros((num_envs, 0))
         self._steps, self._streaks = np.zeros(num_envs, int), np.zeros(num_envs, int)
@@ -87,9 +88,12 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         seeds = [seed + k for k in range(self.num_envs)] if isinstance(seed, int) else seed
+        if seeds is not None and len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds: expected one for each of {self.num_envs} environments")
         for index, given in enumerate(seeds or ()):
             if given is not None:
                 self._rngs[index] = seeding.np_random(given)[0]
+        self._cameras = [iter(())] * self.num_envs
         self._start(np.arange(self.num_envs))
         judgement = self._judge()
         self._streaks = judgement.streak
@@ -98,7 +102,9 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        actions = checked_actions(np.asarray(actions), (self.num_envs, *self.single_action_space.shape))
+        if not self._cameras:
+            raise ResetNeeded("step before the first reset")
+        actions = checked_actions(np.asarray(actions), (self.num_envs, self._control.action_size))
         self._fields.ctrl[:] = self._control.commands(actions, self._jacobian())
         self._steps += 1
         self._move_targets(np.arange(self.num_envs))

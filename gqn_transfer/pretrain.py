@@ -26,6 +26,7 @@ from .model import GQN
 from .objectives import Objective, Regression, Rendering, Report, Schedule
 from .precision import autocast, choose_device
 from .presets import PretrainConfig
+from .reference import copy_reference
 from .scenes import Batch, Scenes
 from .training_log import TrainingLog
 
@@ -274,5 +275,6 @@ def _save_encoder(run: _Run, train: Scenes, provenance: dict[str, Any]) -> None:
         "scenes": {key: train.meta[key] for key in ("recipe", "renderer", "versions", "state_columns")},
         "provenance": provenance,
     }
+    copy_reference(train.folder, run.folder / ENCODER)
     statistics = feature_statistics(run.module.model.representation, train)  # type: ignore[union-attr, arg-type]
     save_checkpoint(run.folder / ENCODER, dict(run.module.state_dict()) | statistics, record)

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gqn_transfer.benchmarks import engine
+from gqn_transfer.benchmarks import engine, run_cell
 from gqn_transfer.benchmarks.records import read_curve, read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.suites import SUITES, Cell, Suite
+from gqn_transfer.envs import TASKS
 from gqn_transfer.files import read_json, write_json
+from gqn_transfer.reference import read_reference
 
 SMOKE = SUITES["smoke"]
 
@@ -44,6 +46,16 @@ def test_the_encoder_was_trained_on_rendered_scenes(smoke: Path) -> None:
     assert cell.done is not None
     assert cell.done["encoder_fingerprint"] == record["fingerprint"]
     assert cell.done["pretraining_frames"] == 64 * 4
+
+
+def test_a_cell_compares_the_look_with_the_encoders(smoke: Path) -> None:
+    encoder = smoke / "encoders/smoke-gqn/encoder"
+    cell = next(record for record in read_suite(smoke) if record.cell.method == "gqn-frozen")
+    assert cell.done is not None
+    assert cell.done["scene_warning"] == ""
+    assert set(read_reference(encoder)) == set(TASKS)
+    assert run_cell._scene_warning("Reach-v0", 64, encoder) == ""
+    assert "looks different" in run_cell._scene_warning("Reach-v0", 32, encoder)
 
 
 def test_the_encoder_was_probed_and_drawn(smoke: Path) -> None:

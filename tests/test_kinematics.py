@@ -247,3 +247,238 @@ def test_inverse_kinematics_respects_limits_on_the_way_to_the_base(arm):
 @pytest.mark.parametrize("target", [(-1.5, 0, 0.3), (0, 0, 1.4), (-0.7, -0.7, 0.3)])
 def test_inverse_kinematics_gives_none_out_of_reach(arm, target):
     assert Kinematics(arm).solve(HOME, np.array(target)) is None
+
+
+# Where the hand points.
+
+
+def axis_at(model: mujoco.MjModel, joints: np.ndarray) -> np.ndarray:
+    """(3,): the direction out of the hand, in data of our own."""
+    data = mujoco.MjData(model)
+    data.qpos[:6] = joints
+    mujoco.mj_kinematics(model, data)
+    return data.site(HAND_SITE).xmat.reshape(3, 3)[:, 2].copy()
+
+
+def degrees_between(a: np.ndarray, b: np.ndarray) -> float:
+    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
+
+
+def poses_near_home(model: mujoco.MjModel, count: int, seed: int) -> np.ndarray:
+    """(count, 6): known to be possible, whatever is asked of their hands."""
+    rng = np.random.default_rng(seed)
+    return np.clip(HOME + rng.uniform(-0.7, 0.7, (count, 6)), *joint_limits(model))
+
+
+def within_limits(model: mujoco.MjModel, joints: np.ndarray) -> bool:
+    low, high = joint_limits(model)
+    return bool(((joints >= low) & (joints <= high)).all())
+
+
+def test_hand_and_axis_are_forward_kinematics(arm):
+    kinematics = Kinematics(arm)
+    for joints in poses_near_home(arm, 20, 5):
+        np.testing.assert_allclose(kinematics.hand(joints), hand_at(arm, joints), atol=1e-12)
+        np.testing.assert_allclose(kinematics.hand_axis(joints), axis_at(arm, joints), atol=1e-12)
+
+
+def test_solved_axes_are_within_two_degrees(arm):
+    kinematics = Kinematics(arm)
+    for pose in poses_near_home(arm, 100, 6):
+        axis = axis_at(arm, pose)
+        joints = kinematics.solve(HOME, axis=axis)
+        assert joints is not None
+        assert degrees_between(axis_at(arm, joints), axis) <= 2
+        assert within_limits(arm, joints)
+
+
+def test_solved_positions_and_axes_hold_together(arm):
+    kinematics, solved = Kinematics(arm), 0
+    for pose in poses_near_home(arm, 200, 7):
+        position, axis = hand_at(arm, pose), axis_at(arm, pose)
+        joints = kinematics.solve(HOME, position, axis)
+        if joints is not None:
+            assert np.linalg.norm(hand_at(arm, joints) - position) <= TOLERANCE
+            assert degrees_between(axis_at(arm, joints), axis) <= 2
+            assert within_limits(arm, joints)
+            solved += 1
+    assert solved >= 195
+
+
+@pytest.mark.parametrize(
+    "axis", [(0, 0, -1), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (-0.6, 0, -0.8), (0.6, 0, 0.8)]
+)
+def test_any_direction_can_be_pointed_in(arm, axis):
+    joints = Kinematics(arm).solve(HOME, axis=np.array(axis, float))
+    assert degrees_between(axis_at(arm, joints), np.array(axis)) <= 2
+
+
+def test_the_hand_turns_right_round(arm):
+    """From an axis to its opposite, where the way to turn is anyone's choice."""
+    opposite = -axis_at(arm, HOME)
+    joints = Kinematics(arm).solve(HOME, axis=opposite, iterations=200)
+    assert degrees_between(axis_at(arm, joints), opposite) <= 2
+
+
+def test_a_solved_aim_points_at_the_target_from_where_the_hand_then_is(arm):
+    kinematics, rng, solved = Kinematics(arm), np.random.default_rng(8), 0
+    for target in rng.uniform([-0.75, -0.3, 0.05], [-0.15, 0.3, 0.55], (200, 3)):
+        joints = kinematics.solve(HOME, aim=target)
+        if joints is not None:
+            assert degrees_between(axis_at(arm, joints), target - hand_at(arm, joints)) <= 2
+            assert within_limits(arm, joints)
+            solved += 1
+    assert solved >= 180
+
+
+def test_solved_positions_and_aims_hold_together(arm):
+    kinematics, rng, solved = Kinematics(arm), np.random.default_rng(9), 0
+    for pose in poses_near_home(arm, 200, 10):
+        position = hand_at(arm, pose)
+        target = position + rng.uniform(0.1, 0.5) * axis_at(arm, pose)
+        joints = kinematics.solve(HOME, position, aim=target)
+        if joints is not None:
+            assert np.linalg.norm(hand_at(arm, joints) - position) <= TOLERANCE
+            assert degrees_between(axis_at(arm, joints), target - hand_at(arm, joints)) <= 2
+            solved += 1
+    assert solved >= 195
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        {"position": (-0.95, 0, 0.3), "axis": (1, 0, 0)},  # stretched out, the hand cannot look back
+        {"position": (-1.5, 0, 0.3), "axis": (0, 0, -1)},
+        {"position": (-1.5, 0, 0.3), "aim": (-0.5, 0, 0.3)},
+        {"position": (-0.95, 0, 0.3), "aim": (-0.5, 0, 0.3)},
+    ],
+)
+def test_none_where_one_of_two_wishes_cannot_be(arm, goal):
+    assert Kinematics(arm).solve(HOME, **{key: np.array(value, float) for key, value in goal.items()}) is None
+
+
+def test_none_when_iterations_do_not_suffice(arm):
+    target = hand_at(arm, HOME + np.eye(6)[0])
+    assert Kinematics(arm).solve(HOME, target, iterations=2) is None
+    assert Kinematics(arm).solve(HOME, target, iterations=60) is not None
+
+
+def test_a_start_that_serves_is_kept(arm):
+    joints = Kinematics(arm).solve(HOME, hand_at(arm, HOME), axis_at(arm, HOME))
+    np.testing.assert_array_equal(joints, HOME)
+
+
+# The same answers, whatever was asked before.
+
+
+@pytest.mark.parametrize("scene", ["reach.xml", "press.xml", "push.xml", "place.xml"])
+def test_answers_do_not_depend_on_earlier_questions(scene):
+    """Bit for bit: of a solver that is new, and of one that has solved and looked for contacts elsewhere."""
+    model = load_model(scene)
+    fresh, used, rng = Kinematics(model), Kinematics(model), np.random.default_rng(11)
+    elsewhere = mujoco.MjData(model)
+    for pose in poses_near_home(model, 20, 12):
+        elsewhere.qpos[:] += rng.uniform(-0.3, 0.3, model.nq)
+        elsewhere.mocap_pos[:] = rng.uniform(-0.5, 0.5, elsewhere.mocap_pos.shape)
+        used.arm_touches(elsewhere, HOME + rng.uniform(-1, 1, 6))
+        used.solve(HOME + rng.uniform(-1, 1, 6), rng.uniform(-0.6, 0.6, 3))
+        position, axis = hand_at(model, pose), axis_at(model, pose)
+        goals = (
+            {"position": position},
+            {"axis": axis},
+            {"aim": position},
+            {"position": position, "axis": axis},
+        )
+        for goal in goals:
+            first, second = (solver.solve(HOME, **goal) for solver in (Kinematics(model), used))
+            assert (first is None) == (second is None)
+            if first is not None:
+                np.testing.assert_array_equal(first, second)
+        np.testing.assert_array_equal(fresh.hand(pose), used.hand(pose))
+        np.testing.assert_array_equal(fresh.hand_axis(pose), used.hand_axis(pose))
+
+
+def test_contacts_do_not_depend_on_earlier_questions():
+    kinematics = Kinematics(load_model("press.xml"))
+    here, there = mujoco.MjData(kinematics.model), mujoco.MjData(kinematics.model)
+    here.mocap_pos[0], there.mocap_pos[0] = [-0.4, 0.0, 0.0], [-0.6, 0.2, 0.0]
+    for data in (here, there):
+        data.qpos[6:9] = 0.6
+    pressing = kinematics.solve(HOME, np.array([-0.4, 0.0, 0.05]))
+    assert [kinematics.arm_touches(data, pressing) for data in (here, there, here)] == [True, False, True]
+
+
+# What the arm touches.
+
+
+def data_of(scene: str) -> tuple[Kinematics, mujoco.MjData]:
+    """A solver, and data with half open fingers."""
+    kinematics = Kinematics(load_model(scene))
+    data = mujoco.MjData(kinematics.model)
+    data.qpos[6:9] = 0.6
+    return kinematics, data
+
+
+def test_the_arm_at_home_touches_nothing():
+    for scene in ("reach.xml", "pose.xml", "press.xml", "grasp.xml", "push.xml", "place.xml"):
+        kinematics, data = data_of(scene)
+        assert not kinematics.arm_touches(data, HOME)
+
+
+@pytest.mark.parametrize(("height", "touches"), [(0.2, False), (0.15, False), (0.0, True), (-0.05, True)])
+def test_a_hand_in_the_floor_touches(height, touches):
+    kinematics, data = data_of("reach.xml")
+    joints = kinematics.solve(HOME, np.array([-0.5, 0, height]), np.array([0, 0, -1.0]))
+    assert kinematics.arm_touches(data, joints) == touches
+
+
+@pytest.mark.parametrize(("joint_3", "touches"), [(0.34, True), (0.9, False)])
+def test_a_folded_arm_touches_itself(joint_3, touches):
+    """The hand against the upper arm, high above the floor."""
+    kinematics, data = data_of("pose.xml")
+    joints = np.array([0, 1.5, joint_3, 0, 0.5, 0])
+    assert kinematics.hand(joints)[2] > 0.3
+    assert kinematics.arm_touches(data, joints) == touches
+
+
+@pytest.mark.parametrize(("away", "touches"), [(0.05, True), (0.3, False)])
+def test_a_hand_in_a_can_touches(away, touches):
+    """The can is where `data` has it, not where the XML has it."""
+    kinematics, data = data_of("grasp.xml")
+    data.qpos[9:16] = [-0.4, 0.1 + away, 0.2, 1, 0, 0, 0]
+    joints = kinematics.solve(HOME, np.array([-0.4, 0.1, 0.2]), np.array([0, 0, -1.0]))
+    assert kinematics.arm_touches(data, joints) == touches
+
+
+@pytest.mark.parametrize(("fingers", "touches"), [(0.1, False), (1.3, True)])
+def test_the_fingers_are_where_the_data_have_them(fingers, touches):
+    """A can between the fingers is touched by closed ones only."""
+    kinematics, data = data_of("grasp.xml")
+    data.qpos[6:9] = fingers
+    data.qpos[9:16] = [-0.4, 0.1, 0.2, 1, 0, 0, 0]
+    joints = kinematics.solve(HOME, np.array([-0.4, 0.1, 0.2]), np.array([0, 0, -1.0]))
+    assert kinematics.arm_touches(data, joints) == touches
+
+
+def test_things_that_touch_each_other_do_not_count():
+    """A can in the floor, far from the arm."""
+    kinematics, data = data_of("grasp.xml")
+    data.qpos[9:16] = [-0.4, 0.5, 0.0, 1, 0, 0, 0]
+    mujoco.mj_forward(kinematics.model, data)
+    assert data.ncon
+    assert not kinematics.arm_touches(data, HOME)
+
+
+def test_a_target_to_reach_cannot_be_touched():
+    kinematics, data = data_of("reach.xml")
+    data.mocap_pos[0] = kinematics.hand(HOME)
+    assert not kinematics.arm_touches(data, HOME)
+
+
+def test_looking_for_contacts_leaves_the_data_alone():
+    kinematics, data = data_of("grasp.xml")
+    before = data.qpos.copy(), data.mocap_pos.copy()
+    kinematics.arm_touches(data, HOME + 1)
+    np.testing.assert_array_equal(data.qpos, before[0])
+    np.testing.assert_array_equal(data.mocap_pos, before[1])
