@@ -12,10 +12,10 @@ from .rewards import nearness, precision, progress
 from .task import NO_PLAN, Bench, Task
 from .things import CAN_HALF_HEIGHT, FLOOR_AREA, can_height, free_pose, stand
 
-START_HEIGHT, START_SPREAD = 0.18, 0.1
-"""Metres: of the hand over the floor, and from the can on each horizontal axis."""
-GRIP_HEIGHT = 0.035
-"""Metres over the floor at which the hand can grip a standing can."""
+GRIP_HEIGHT, HIGHEST_START = 0.035, 0.18
+"""Metres over the floor: where the hand grips a standing can, and where it starts at most."""
+START_SPREAD = 0.1
+"""Metres from the can on each horizontal axis at the highest start; at the lowest the hand is around it."""
 LIFTED = 0.05
 """Metres between the can's lowest point and the floor."""
 
@@ -23,8 +23,8 @@ LIFTED = 0.05
 class Grasp(Task):
     """Close the three fingers on a can and hold it up.
 
-    Horizon: 100 steps. Start: the hand 18 cm over the floor, pointing down, within 10 cm of the can on each
-    axis, fingers half open. Can: 6 cm wide, 6 cm tall, 150 g, standing in front of the arm where the hand
+    Horizon: 100 steps. Start: the hand points down with half open fingers, anywhere between around the can
+    and 18 cm over the floor, the higher the farther aside, up to 10 cm on each axis. Can: 6 cm wide, 6 cm tall, 150 g, standing in front of the arm where the hand
     can grip it, pointing down.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance d between hand and can: 0.15 nearness (1 - tanh(d / 0.15 m)) +
@@ -50,7 +50,9 @@ class Grasp(Task):
     def place(self, bench: Bench, rng: np.random.Generator) -> np.ndarray:
         while True:
             place = rng.uniform(*FLOOR_AREA)
-            hand = np.append(place + rng.uniform(-START_SPREAD, START_SPREAD, 2), START_HEIGHT)
+            share = rng.random()
+            aside = share * rng.uniform(-START_SPREAD, START_SPREAD, 2)
+            hand = np.append(place + aside, GRIP_HEIGHT + share * (HIGHEST_START - GRIP_HEIGHT))
             stand(bench, place, CAN_HALF_HEIGHT)
             start = free_pose(bench, hand)
             if start is not None and self.is_reachable(bench, place):

@@ -72,5 +72,7 @@ def _draw(views: Sequence[View], out: np.ndarray, data: mujoco.MjData) -> None:
 
 
 def _leave(together: threading.Barrier) -> None:
-    close_renderers()
-    together.wait()
+    try:
+        close_renderers()
+    finally:
+        together.wait()

@@ -118,7 +118,7 @@ def renderer_for(model: mujoco.MjModel, image_size: int) -> Renderer:
 
 def close_renderers() -> None:
     """Close what `renderer_for` made in this thread: for threads that are about to end."""
-    mine = [key for key in _renderers if key[:2] == (os.getpid(), threading.get_ident())]
+    mine = [key for key in list(_renderers) if key[:2] == (os.getpid(), threading.get_ident())]
     for key in mine:
         _renderers.pop(key).close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("doctor", "scenes", "pretrain", "evaluate", "list", "run", "report")
+COMMANDS = ("doctor", "gallery", "scenes", "pretrain", "evaluate", "list", "run", "report")
 
 
 def gqn_bench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

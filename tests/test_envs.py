@@ -1,4 +1,4 @@
-"""Every task: Gymnasium's and SB3's own checks, spaces, seeds, rewards, goals, experts, errors, copies."""
+"""Every task: Gymnasium's and SB3's own checks, spaces, seeds, rewards, experts, errors, copies."""
 
 import copy
 import pickle
@@ -18,14 +18,11 @@ from gqn_transfer.envs import ENV_IDS
 from gqn_transfer.envs.arm import ArmEnv
 from gqn_transfer.envs.cameras import DOME, FIXED_CAMERA
 from gqn_transfer.envs.experts import EXPERTS
-from gqn_transfer.envs.kinematics import HAND_SITE, HOME, joint_limits, joint_speeds
+from gqn_transfer.envs.kinematics import HAND_SITE, HOME
 from gqn_transfer.envs.looks import LOOK_FIELDS, read_look
-from gqn_transfer.envs.models import kinematics_of
-from gqn_transfer.envs.reach import Reach
 from gqn_transfer.envs.rendering import renderer_for
 from gqn_transfer.envs.setting import HOME_NOISE
 from gqn_transfer.envs.state import STATE_COLUMNS
-from gqn_transfer.envs.task import Bench
 
 HORIZONS = {
     "Reach": 50,
@@ -258,7 +255,7 @@ def test_the_arm_starts_near_home_or_over_the_object(env_id):
         np.testing.assert_array_equal(env.data.qvel, 0)
         if task_of(env_id) in OVER_THE_OBJECT:
             assert frame.hand_axis[2] < -0.99
-            assert 0.1 < frame.hand[2] < 0.2
+            assert 0.03 < frame.hand[2] < 0.2
             assert np.abs(frame.hand - frame.object)[:2].max() < 0.16
         else:
             offsets.append(frame.joints - HOME)
@@ -335,24 +332,6 @@ def test_success_is_the_condition_at_this_step(env_id, reward):
     assert outcomes == {False, True}
 
 
-def test_reach_succeeds_within_five_centimetres():
-    """The condition and the terms, recomputed from joint angles; it may also be lost again."""
-    env = make(REACH, obs="state")
-    outcomes = set()
-    for seed in range(5):
-        env.reset(seed=seed)
-        for step, action in enumerate(random_actions(env.task.horizon)):
-            *_, info = env.step(EXPERTS["Reach-v0"](env) if step < 30 else action)
-            hand, target = hand_and_target(env)
-            distance = np.linalg.norm(hand - target)
-            assert info["success"] == (distance <= 0.05)
-            assert info["reward_terms"] == pytest.approx(
-                {"nearness": 1 - np.tanh(distance / 0.5), "precision": np.exp(-((distance / 0.1) ** 2))}
-            )
-            outcomes.add((step < 30, info["success"]))
-    assert outcomes == {(True, False), (True, True), (False, False), (False, True)}
-
-
 def final_success_rate(env: ArmEnv, act, seeds: range) -> float:
     """Share of episodes whose condition holds at the last step."""
     wins = 0
@@ -377,71 +356,6 @@ def test_a_random_policy_fails(env_id, episodes):
     rng = np.random.default_rng(0)
     rate = final_success_rate(make(env_id, obs="state"), lambda _: rng.uniform(-1, 1, 7), SEEDS[episodes])
     assert rate <= 0.05
-
-
-# Goals.
-
-
-def fastest_pose(env: ArmEnv, target: np.ndarray) -> np.ndarray | None:
-    """Joints that bring the hand onto `target`: Gauss-Newton that charges each joint by its speed limit.
-
-    Independent of `kinematics.reach_position`: undamped, weighted, numerical derivatives.
-    """
-    model, data = env.model, mujoco.MjData(env.model)
-    low, high = joint_limits(model)
-    speeds, joints = joint_speeds(model), env.data.qpos[:6].copy()
-
-    def hand(at: np.ndarray) -> np.ndarray:
-        data.qpos[:6] = at
-        mujoco.mj_kinematics(model, data)
-        return data.site(HAND_SITE).xpos.copy()
-
-    for _ in range(60):
-        error = target - hand(joints)
-        if np.linalg.norm(error) < 0.01:
-            return joints
-        slopes = np.array([(hand(joints + nudge) - hand(joints)) / 1e-6 for nudge in np.eye(6) * 1e-6]).T
-        step = speeds * np.linalg.lstsq(slopes * speeds, error, rcond=1e-3)[0]
-        step *= min(1, 0.2 / np.abs(step).max())
-        joints = np.clip(joints + step, low, high)
-    return None
-
-
-@pytest.mark.parametrize("goals", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_reach_goals_can_be_reached_in_time(goals):
-    """In the workspace box, away from the hand, within 60 % of the horizon at the speed limits."""
-    env = make(REACH, obs="state")
-    seconds, targets = [], []
-    for seed in range(goals):
-        env.reset(seed=seed)
-        hand, target = hand_and_target(env)
-        joints = fastest_pose(env, target)
-        assert joints is not None, seed
-        seconds.append(np.max(np.abs(joints - env.data.qpos[:6]) / joint_speeds(env.model)))
-        assert np.linalg.norm(target - hand) >= 0.15
-        targets.append(target)
-    assert max(seconds) <= 0.6 * env.task.horizon / 10
-    assert (np.min(targets, axis=0) >= [-0.75, -0.3, 0.05]).all()
-    assert (np.max(targets, axis=0) <= [-0.15, 0.3, 0.55]).all()
-    assert (np.ptp(targets, axis=0) > [0.5, 0.55, 0.45]).all()
-
-
-@pytest.mark.parametrize(
-    ("joint_1", "target", "reachable"),
-    [
-        (0.0, (-0.5, -0.2, 0.3), True),
-        (1.5, (-0.5, -0.2, 0.3), True),
-        (3.0, (-0.5, -0.2, 0.3), False),  # 4 seconds away at 36 degrees a second
-        (0.0, (-1.2, 0.0, 0.3), False),  # out of reach
-        (0.0, (-0.5, 0.0, 0.0), False),  # fingers in the floor
-    ],
-)
-def test_reach_knows_what_is_reachable(joint_1, target, reachable):
-    kinematics = kinematics_of("reach.xml")
-    bench = Bench(mujoco.MjData(kinematics.model), kinematics)
-    bench.data.qpos[:] = [*HOME, 0.6, 0.6, 0.6]
-    bench.data.qpos[0] += joint_1
-    assert Reach().is_reachable(bench, np.array(target)) == reachable
 
 
 # Cameras.

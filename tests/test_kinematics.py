@@ -461,6 +461,15 @@ def test_the_fingers_are_where_the_data_have_them(fingers, touches):
     assert kinematics.arm_touches(data, joints) == touches
 
 
+@pytest.mark.parametrize(("turn", "touches"), [((1, 0, 0, 0), True), ((0, 1, 0, 0), False)])
+def test_the_button_is_turned_as_the_data_have_it(turn, touches):
+    """Upside down it lies below the floor."""
+    kinematics, data = data_of("press.xml")
+    data.mocap_pos[0], data.mocap_quat[0] = [-0.4, 0.0, 0.0], turn
+    joints = kinematics.solve(HOME, np.array([-0.4, 0.0, 0.05]))
+    assert kinematics.arm_touches(data, joints) == touches
+
+
 def test_things_that_touch_each_other_do_not_count():
     """A can in the floor, far from the arm."""
     kinematics, data = data_of("grasp.xml")

@@ -16,13 +16,17 @@ from gqn_transfer.envs.frames import Frame
 from gqn_transfer.envs.grasp import GRIP_HEIGHT, Grasp
 from gqn_transfer.envs.kinematics import HAND_SITE, HOME, joint_limits, joint_speeds
 from gqn_transfer.envs.models import kinematics_of
+from gqn_transfer.envs.place import Place
 from gqn_transfer.envs.point import Point
+from gqn_transfer.envs.pose import Pose
 from gqn_transfer.envs.press import Press
 from gqn_transfer.envs.push import Push
 from gqn_transfer.envs.reach import Reach
 from gqn_transfer.envs.registry import TASKS, find_task
 from gqn_transfer.envs.setting import Setting
 from gqn_transfer.envs.task import Bench
+from gqn_transfer.envs.things import free_pose, stand
+from gqn_transfer.envs.track import Track
 from gqn_transfer.envs.vector import ArmVectorEnv
 
 NAMES = tuple(TASKS)
@@ -306,20 +310,31 @@ def test_a_new_episode_starts_a_new_streak():
 
 
 def test_a_new_episode_among_many_starts_a_new_streak_alone():
-    """Of two episodes the second ends at the second step and at the sixth."""
-    envs = ArmVectorEnv(HoldFour(), 2, obs="state")
+    """The second of three episodes ends at the first and the sixth step, the third at the second."""
+    envs, ends = ArmVectorEnv(HoldFour(), 3, obs="state"), {1: 1, 2: 2, 6: 1}
     envs.reset(seed=0)
     infos = []
     for step in range(1, 7):
-        if step in (2, 6):
-            envs._steps[1] = envs.task.horizon - 1
-        infos.append(envs.step(np.stack([STILL, STILL]))[4])
-    assert [info["success"][0] for info in infos] == [False, False, True, True, True, True]
-    assert [info["success"][1] for info in infos] == [False, False, False, False, True, False]
-    assert [infos[step]["final_info"]["success"][1] for step in (1, 5)] == [False, True]
+        if step in ends:
+            envs._steps[ends[step]] = envs.task.horizon - 1
+        infos.append(envs.step(np.stack([STILL] * 3))[4])
+    assert [info["success"].tolist() for info in infos] == [
+        [False, False, False],
+        [False, False, False],
+        [True, False, False],
+        [True, True, False],
+        [True, True, True],
+        [True, False, True],
+    ]
+    finals = [infos[step - 1]["final_info"]["success"][index] for step, index in ends.items()]
+    assert finals == [False, False, True]
 
 
 # Goals: where the docstrings say, and reachable by inverse kinematics of our own.
+
+
+Error = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Of the hand's position and axis; zero where they are as wished, in metres."""
 
 
 class Solver:
@@ -330,11 +345,19 @@ class Solver:
         self.limits, self.speeds = joint_limits(model), joint_speeds(model)
         self.site = self.data.site(HAND_SITE)
 
-    def solve(
-        self, start: np.ndarray, error: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    ) -> np.ndarray | None:
-        """Joints near `start` at which `error` of the hand's position and axis is below a centimetre."""
-        joints = start.copy()
+    def solve(self, start: np.ndarray, error: Error, within: float = np.inf) -> np.ndarray:
+        """Joints at which `error` is below a centimetre, `within` seconds of `start` at full speed.
+
+        Where the way down from `start` itself ends elsewhere, it is tried from near it.
+        """
+        rng = np.random.default_rng(0)
+        for spread in (0.0, 0.1, 0.1, 0.2, 0.2, 0.3):
+            joints = self._descend(start + rng.normal(0, spread, 6), error)
+            if joints is not None and np.max(np.abs(joints - start) / self.speeds) <= within:
+                return joints
+        raise AssertionError(f"no pose found from {start} within {within} s")
+
+    def _descend(self, joints: np.ndarray, error: Error) -> np.ndarray | None:
         for _ in range(60):
             now = self._at(joints, error)
             if norm(now) < 0.01:
@@ -344,25 +367,21 @@ class Solver:
             joints = np.clip(joints + step * min(1, 0.3 / np.abs(step).max()), *self.limits)
         return None
 
-    def _at(self, joints: np.ndarray, error: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    def _at(self, joints: np.ndarray, error: Error) -> np.ndarray:
         self.data.qpos[:6] = joints
         mujoco.mj_kinematics(self.model, self.data)
         return error(self.site.xpos, self.site.xmat[2::3])
 
-    def seconds(self, start: np.ndarray, goal: np.ndarray) -> float:
-        """At full speed."""
-        return float(np.max(np.abs(goal - start) / self.speeds))
 
-
-def at(place: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def at(place: np.ndarray) -> Error:
     return lambda hand, axis: hand - place
 
 
-def aiming_at(target: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def aiming_at(target: np.ndarray) -> Error:
     return lambda hand, axis: 0.15 * (axis - (target - hand) / norm(target - hand))
 
 
-def pointing_down_at(place: np.ndarray, height: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def pointing_down_at(place: np.ndarray, height: float) -> Error:
     goal = np.append(place, height)
     return lambda hand, axis: np.concatenate([hand - goal, 0.15 * (axis - DOWN)])
 
@@ -384,12 +403,11 @@ def assert_fills(places: list[np.ndarray], corners: np.ndarray) -> None:
 @few_or_many
 def test_reach_goals(goals):
     """In the workspace, 15 cm from the hand, within 60 % of the horizon at the speed limits."""
-    solver, seconds, targets = Solver(make("Reach-v0").model), [], []
+    solver, targets = Solver(make("Reach-v0").model), []
     for _, now in starts("Reach-v0", goals):
         assert norm(now.target - now.hand) >= 0.15
-        seconds.append(solver.seconds(now.joints, solver.solve(now.joints, at(now.target))))
+        solver.solve(now.joints, at(now.target), within=3.0)
         targets.append(now.target)
-    assert max(seconds) <= 3.0
     assert_fills(targets, WORKSPACE)
 
 
@@ -502,64 +520,58 @@ def test_other_goals_are_not_told(name, obs):
 @few_or_many
 def test_point_goals(goals):
     """In the workspace, 25 cm and 30 degrees away, within 60 % of the horizon at the speed limits."""
-    solver, seconds, targets = Solver(make("Point-v0").model), [], []
+    solver, targets = Solver(make("Point-v0").model), []
     for _, now in starts("Point-v0", goals):
         line = now.target - now.hand
         assert norm(line) >= 0.25
         assert now.axis @ line / norm(line) <= np.cos(np.deg2rad(30)) + 1e-9
-        seconds.append(solver.seconds(now.joints, solver.solve(now.joints, aiming_at(now.target))))
+        solver.solve(now.joints, aiming_at(now.target), within=3.0)
         targets.append(now.target)
-    assert max(seconds) <= 3.0
     assert_fills(targets, WORKSPACE)
 
 
 @few_or_many
 def test_track_goals(goals):
     """Round the whole ellipse, one place from the next, the first within 60 % of the horizon."""
-    solver, seconds = Solver(make("Track-v0").model), []
+    solver = Solver(make("Track-v0").model)
     for env, now in starts("Track-v0", goals):
-        steps = 20 * np.pi / abs(env.plan[9])
-        joints = None
+        joints = solver.solve(now.joints, at(now.target), within=3.0)
+        steps_of_a_turn = 20 * np.pi / abs(env.plan[9])
         for turn in np.linspace(0, 1, 8, endpoint=False):
-            target = env.task.target_at(env.plan, np.asarray(turn * steps))
-            joints = solver.solve(now.joints if joints is None else joints, at(target))
-            if turn == 0:
-                np.testing.assert_array_equal(target, now.target)
-                seconds.append(solver.seconds(now.joints, joints))
-    assert max(seconds) <= 3.0
+            target = env.task.target_at(env.plan, np.asarray(turn * steps_of_a_turn))
+            joints = solver.solve(joints, at(target))
 
 
 @few_or_many
 def test_press_goals(goals):
     """On the floor in front of the arm; the hand gets above the cap in time and without touching."""
-    solver, seconds, buttons = Solver(make("Press-v0").model), [], []
+    solver, buttons = Solver(make("Press-v0").model), []
     for env, now in starts("Press-v0", goals):
         np.testing.assert_allclose(now.thing, [*now.target[:2], 0.085], atol=1e-9)
-        joints = solver.solve(now.joints, at(now.thing - 0.05 * DOWN))
-        seconds.append(solver.seconds(now.joints, joints))
-        env.data.qpos[:6] = joints
+        env.data.qpos[:6] = solver.solve(now.joints, at(now.thing - 0.05 * DOWN), within=3.0)
         assert touching_the_arm(fresh_data(env)) == set()
         assert now.target[2] == 0
         buttons.append(now.target[:2])
-    assert max(seconds) <= 3.0
     assert_fills(buttons, BUTTONS)
 
 
 @few_or_many
 def test_grasp_goals(goals):
-    """The hand starts over the can, pointing down, touches nothing, and can be where it grips."""
-    solver, places, offsets = Solver(make("Grasp-v0").model), [], []
+    """The hand starts between around the can and 18 cm, the higher the farther aside, and can grip."""
+    solver, places, offsets, shares = Solver(make("Grasp-v0").model), [], [], []
     for env, now in starts("Grasp-v0", goals):
         assert now.lowest == pytest.approx(0, abs=1e-9)
-        assert now.hand[2] == pytest.approx(0.18, abs=0.006)
         assert now.axis @ DOWN >= np.cos(np.deg2rad(2.1))
         assert touching_the_arm(fresh_data(env)) == set()
-        assert solver.solve(now.joints, pointing_down_at(now.thing[:2], GRIP_HEIGHT)) is not None
-        places.append(now.thing[:2])
+        solver.solve(now.joints, pointing_down_at(now.thing[:2], GRIP_HEIGHT))
+        shares.append((now.hand[2] - GRIP_HEIGHT) / (0.18 - GRIP_HEIGHT))
         offsets.append(now.hand[:2] - now.thing[:2])
+        assert np.abs(offsets[-1]).max() <= 0.1 * shares[-1] + 0.01
+        places.append(now.thing[:2])
     assert_fills(places, FLOOR)
-    assert np.abs(offsets).max() <= 0.106
-    assert np.ptp(offsets, axis=0).min() > 0.17
+    assert between(np.array(shares), np.array([-0.04, 1.04]))
+    assert np.ptp(shares) > 0.9
+    assert np.ptp(offsets, axis=0).min() > 0.15
 
 
 @few_or_many
@@ -577,7 +589,6 @@ def test_push_goals(goals):
         for place in (puck, puck + 0.065 * way / norm(way), spot + 0.065 * way / norm(way), spot):
             for height in (0.13, 0.03):
                 joints = solver.solve(joints, pointing_down_at(place, height))
-                assert joints is not None
         pucks.append(puck)
         spots.append(spot)
         ways.append(norm(way))
@@ -590,7 +601,7 @@ def test_push_goals(goals):
     assert np.ptp(offsets, axis=0).min() > 0.25
 
 
-@few_or_many
+@pytest.mark.parametrize("goals", [300, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_place_goals(goals):
     """The spot lies 12 to 30 cm from the can, which hangs in the hand; the hand can be over the spot."""
     solver, cans, spots, ways = Solver(make("Place-v0").model), [], [], []
@@ -601,7 +612,7 @@ def test_place_goals(goals):
         assert norm(now.hand - now.thing) < 0.04
         assert now.hand[2] == pytest.approx(0.17, abs=0.03)
         assert now.axis @ DOWN >= np.cos(np.deg2rad(4))
-        assert solver.solve(now.joints, pointing_down_at(spot, can_height)) is not None
+        solver.solve(now.joints, pointing_down_at(spot, can_height))
         cans.append(can)
         spots.append(spot)
         ways.append(norm(can - spot))
@@ -609,6 +620,53 @@ def test_place_goals(goals):
     assert np.ptp(ways) > 0.15
     assert_fills(spots, FLOOR)
     assert between(np.array(cans), FLOOR + np.array([[-0.03], [0.03]]))
+
+
+@pytest.mark.parametrize(
+    ("hand", "free"),
+    [
+        ((-0.5, 0.1, 0.18), True),
+        ((-0.5, 0.1, 0.04), True),
+        ((-0.5, 0.1, 0), False),
+        ((-0.5, 0.14, 0.03), False),
+        ((-1.2, 0, 0.1), False),
+    ],
+)
+def test_a_free_pose_points_down_and_touches_nothing(hand, free):
+    """Over the can and around it, but not in it nor in the floor, and None out of reach."""
+    bench = bench_of("grasp.xml")
+    stand(bench, np.array([-0.5, 0.1]), half_height_of_the_can())
+    joints = free_pose(bench, np.array(hand))
+    assert (joints is not None) == free
+    if free:
+        np.testing.assert_allclose(bench.kinematics.hand(joints), hand, atol=0.005)
+        assert bench.kinematics.hand_axis(joints) @ DOWN >= np.cos(np.deg2rad(2))
+
+
+@pytest.mark.parametrize(
+    ("task", "check"),
+    [
+        (Reach, "is_reachable"),
+        (Pose, "is_posable"),
+        (Point, "is_reachable"),
+        (Track, "_is_followable"),
+        (Press, "is_reachable"),
+        (Grasp, "is_reachable"),
+        (Push, "is_pushable"),
+        (Place, "grip"),
+    ],
+)
+def test_what_a_check_refuses_is_drawn_again(monkeypatch, task, check):
+    """Two goals are refused here, and the third is taken."""
+    asked = []
+
+    def answer(self: Any, bench: Bench, *goal: np.ndarray) -> bool:
+        asked.append(bench)
+        return len(asked) == 3
+
+    monkeypatch.setattr(task, check, answer)
+    ArmEnv(task(), obs="state").reset(seed=0)
+    assert len(asked) == 3
 
 
 # Things that move, and things that lie still.
