@@ -14,8 +14,8 @@ from .kinematics import AXIS_LENGTH, damped_least_squares
 HAND_SPEED = 0.25
 """m/s: the hand's largest velocity along each axis under cartesian control."""
 FINGER_SPEED = 1.5
-"""rad/s at full command: from open to closed in 0.8 s. The servos could do
-5 rad/s, but then an agent's exploration lets go of all it holds."""
+"""rad/s at full command: all that the fingers' torque brings about. Their servos would take 5, but then a
+small command is as strong as a large one, and an agent's exploration lets go of what it holds."""
 
 
 class Control(Protocol):

@@ -23,6 +23,8 @@ class Frame(NamedTuple):
     """(…, 3): 0.15 is open, 1.35 closed."""
     velocities: np.ndarray
     """(…, 9): of joints and fingers."""
+    finger_torques: np.ndarray
+    """(…, 3): N m of the fingers' servos, at most 1; positive ones close."""
     hand: np.ndarray
     """(…, 3): the pinch point between the finger tips."""
     hand_rotation: np.ndarray
@@ -73,6 +75,7 @@ class FrameReader:
             joints=qpos[..., :6],
             fingers=qpos[..., 6:9],
             velocities=qvel[..., :9],
+            finger_torques=data.actuator_force[..., 6:9],
             hand=data.site_xpos[..., self.hand, :],
             hand_rotation=_matrices(data.site_xmat[..., self.hand, :]),
             target=nowhere if self.target is None else data.mocap_pos[..., self.target, :],

@@ -24,12 +24,13 @@ class Grasp(Task):
     """Close the three fingers on a can and hold it up.
 
     Horizon: 100 steps. Start: the hand points down with half open fingers, anywhere between around the can
-    and 18 cm over the floor, the higher the farther aside, up to 10 cm on each axis. Can: 6 cm wide, 6 cm tall, 150 g, standing in front of the arm where the hand
-    can grip it, pointing down.
+    and 18 cm over the floor, the higher the farther aside, up to 10 cm on each axis.
+    Can: 6 cm wide, 6 cm tall, 150 g, standing in front of the arm where the hand can grip it, pointing down.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance d between hand and can: 0.15 nearness (1 - tanh(d / 0.15 m)) +
-    0.2 grip (the fingers' way from open to 1 rad, times exp(-(d / 0.04 m)²)) + 0.25 raised (the first
-    centimetre of the height of the can's lowest point) + 0.4 lifted (the same height, up to 5 cm).
+    0.2 grip (the mean torque that closes the fingers, up to 1 N m, times exp(-(d / 0.04 m)²)) + 0.25 raised
+    (the first centimetre of the height of the can's lowest point, from 1 mm on) + 0.4 lifted (the same
+    height, up to 5 cm).
     Sparse reward: 1 while it succeeds.
     Success: the whole can has been at least 5 cm above the floor for the last 5 steps.
 
@@ -65,7 +66,7 @@ class Grasp(Task):
 
     def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
         away, height = distance(frame.hand, frame.object), can_height(frame)
-        closing = progress(frame.fingers.mean(-1), 0.15, 1.0)
+        closing = progress(frame.finger_torques.mean(-1), 0.0, 1.0)
         return {
             "nearness": nearness(away, 0.15),
             "grip": precision(away, 0.04) * closing,

@@ -28,7 +28,17 @@ from .task import CONTROL_HZ, Task
 POSITIONS_CURRENT = int(mujoco.mjtStage.mjSTAGE_POS)
 """Stage that `Batch.step` computes at the new state: where things are."""
 NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
-BOUND_FIELDS = ("qpos", "qvel", "ctrl", "mocap_pos", "xpos", "xmat", "site_xpos", "site_xmat")
+BOUND_FIELDS = (
+    "qpos",
+    "qvel",
+    "ctrl",
+    "actuator_force",
+    "mocap_pos",
+    "xpos",
+    "xmat",
+    "site_xpos",
+    "site_xmat",
+)
 
 
 class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
