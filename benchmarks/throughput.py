@@ -1,7 +1,7 @@
 """Steps per second of the environments against a bare loop: python -m gqn_transfer.benchmarks.throughput
 
 The floor is what MuJoCo's own calls take for the same physics and the same image in one thread
-(`render_levers.BareLoop`). Rows are measured in turn, round after round, and ratios are taken within a round:
+(`bare_loop.BareLoop`). Rows are measured in turn, round after round, and ratios are taken within a round:
 a machine that slows down slows both sides. Rows are comparable within one run only.
 """
 
@@ -31,8 +31,9 @@ from gqn_transfer.envs.registry import find_task
 from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.envs.vector import ArmVectorEnv
 
+from .bare_loop import BareLoop
 from .provenance import machine
-from .render_levers import BareLoop, lever_table, paired_ratio
+from .render_levers import lever_table, paired_ratio
 
 BARE, SINGLE, VECTOR = "bare loop", "ArmEnv", "ArmVectorEnv"
 WORKERS = (1, 2)

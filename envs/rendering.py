@@ -45,7 +45,7 @@ class Renderer:
             raise ValueError(f"image_size={image_size!r}: expected 1 to {largest} pixels")
         self.image_size = image_size
         try:
-            self._gl = _gl_context_class()(image_size, image_size)
+            self._gl = gl_context_class()(image_size, image_size)
             self._make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         except (ImportError, AttributeError, OSError, mujoco.FatalError) as error:
@@ -202,7 +202,7 @@ def _osmesa_loads() -> bool:
     return False
 
 
-def _gl_context_class() -> Any:
+def gl_context_class() -> Any:
     """MuJoCo's context class for `backend()`. llvmpipe draws 64x64 twice as fast without its own threads."""
     os.environ.setdefault("LP_NUM_THREADS", "0")
     name = backend()

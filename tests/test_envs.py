@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import gymnasium
 import mujoco
@@ -534,6 +535,21 @@ def test_copies_share_the_model_unless_looks_differ():
 
 
 # Endurance.
+
+
+@every_task
+@pytest.mark.slow
+def test_memory_does_not_grow(env_id):
+    """Pixels, changing looks, many resets: what a process holds after 2,000 steps it holds after 20,000."""
+    env = make(env_id, camera="jump", randomize="full")
+    held = []
+    for steps in (2_000, 18_000):
+        for step, action in enumerate(random_actions(steps)):
+            if step % env.task.horizon == 0:
+                env.reset(seed=step)
+            env.step(action)
+        held.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+    assert held[1] - held[0] < 20e6
 
 
 @every_task

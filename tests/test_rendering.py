@@ -368,7 +368,7 @@ def test_a_context_that_fails_names_the_packages(model, monkeypatch, error):
     def broken_context(width: int, height: int) -> None:
         raise error("no device")
 
-    monkeypatch.setattr(rendering, "_gl_context_class", lambda: broken_context)
+    monkeypatch.setattr(rendering, "gl_context_class", lambda: broken_context)
     with pytest.raises(NoOpenGLError, match=APT_LINE) as raised:
         Renderer(model, 16)
     assert "no device" in str(raised.value)

@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from gqn_transfer.benchmarks import peer_dm_control, render_levers, throughput
-from gqn_transfer.benchmarks.render_levers import LEVERS, BareLoop, Cost, cells, edited_model, paired_ratio
+from gqn_transfer.benchmarks import bare_loop, peer_dm_control, render_levers, throughput
+from gqn_transfer.benchmarks.bare_loop import BareLoop, Cost
+from gqn_transfer.benchmarks.render_levers import LEVERS, cells, edited_model, paired_ratio
 from gqn_transfer.benchmarks.throughput import BARE, SINGLE, VECTOR, Row, share_of_floor, speedup
 from gqn_transfer.envs import rendering
 
@@ -231,7 +232,7 @@ def cast(model: mujoco.MjModel) -> bool:
 def test_every_lever_has_a_row_and_a_missing_gl_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     here = rendering.backend()
     monkeypatch.setattr(render_levers, "PROCESSES", ((here, "1"), ("nothing", "0")))
-    monkeypatch.setattr(render_levers, "WARM_UP", 1)
+    monkeypatch.setattr(bare_loop, "WARM_UP", 1)
     rows = {cells[0]: cells[1:] for cells in lines(render_levers.lever_table("Reach-v0", 1, 1))}
     processes = [f"{here.upper()}, LP_NUM_THREADS=1", "NOTHING, LP_NUM_THREADS=0"]
     assert list(rows) == [*(lever.name for lever in LEVERS), *processes]
