@@ -18,7 +18,7 @@ WAY = (0.12, 0.25)
 """Metres from the puck to the spot at the start."""
 START_HEIGHT, START_SPREAD = 0.15, 0.15
 """Metres: of the hand over the floor, and from the puck on each horizontal axis."""
-PUSH_HEIGHT, CLEAR_HEIGHT, BEHIND = 0.03, 0.13, 0.065
+PUSH_HEIGHT, CLEAR_HEIGHT, BEHIND = 0.03, 0.13, 0.04
 """Metres: of the hand over the floor when it pushes and when it passes over the puck; and of the place behind
 the puck's centre, seen from the spot."""
 SUCCESS_DISTANCE = 0.05
@@ -33,7 +33,7 @@ class Push(Task):
     Both lie where the hand can be, pointing down, also behind the puck.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance w on the floor from puck to spot and b from the hand to the place
-    behind the puck: 0.3 behind (1 - tanh(b / 0.2 m)) + 0.35 nearness (1 - tanh(w / 0.2 m)) + 0.35 precision
+    4 cm behind the puck's centre, where the hand cannot be unless it pushes: 0.3 behind (1 - tanh(b / 0.2 m)) + 0.35 nearness (1 - tanh(w / 0.2 m)) + 0.35 precision
     (exp(-(w / 0.06 m)²)). Sparse reward: 1 while it succeeds. Success: w is at most 5 cm.
 
     Version History

@@ -174,7 +174,7 @@ def grasp(now: Seen, plan: np.ndarray) -> Expected:
 
 def push(now: Seen, plan: np.ndarray) -> Expected:
     way = now.thing[:2] - now.target[:2]
-    behind = np.append(now.thing[:2] + 0.065 * way / max(norm(way), 0.01), 0.03)  # no jump at the centre
+    behind = np.append(now.thing[:2] + 0.04 * way / max(norm(way), 0.01), 0.03)  # no jump at the centre
     terms = {
         "behind": near(norm(now.hand - behind), 0.2),
         "nearness": near(norm(way), 0.2),
@@ -589,7 +589,7 @@ def test_push_goals(goals):
         assert now.axis @ DOWN >= np.cos(np.deg2rad(2.1))
         assert touching_the_arm(fresh_data(env)) == set()
         joints = now.joints
-        for place in (puck, puck + 0.065 * way / norm(way), spot + 0.065 * way / norm(way), spot):
+        for place in (puck, puck + 0.04 * way / norm(way), spot + 0.04 * way / norm(way), spot):
             for height in (0.13, 0.03):
                 joints = solver.solve(joints, pointing_down_at(place, height))
         pucks.append(puck)
