@@ -8,8 +8,8 @@ import numpy as np
 
 from .frames import Frame
 from .geometry import UP, distance
-from .rewards import nearness, precision
-from .task import NO_PLAN, Bench, Task
+from .rewards import nearness, precision, progress
+from .task import Bench, Task
 from .things import FLOOR_AREA, free_pose, stand
 
 PUCK_RADIUS, PUCK_HALF_HEIGHT = 0.03, 0.025
@@ -32,9 +32,10 @@ class Push(Task):
     axis, fingers half open. Puck: 6 cm wide, 5 cm tall, 150 g; spot: a disc on the floor, 12 to 25 cm away.
     Both lie where the hand can be, pointing down, also behind the puck.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
-    Dense reward in [0, 1], of the distance w on the floor from puck to spot and b from the hand to the place
-    4 cm behind the puck's centre, where the hand cannot be unless it pushes: 0.3 behind (1 - tanh(b / 0.2 m)) + 0.35 nearness (1 - tanh(w / 0.2 m)) + 0.35 precision
-    (exp(-(w / 0.06 m)²)). Sparse reward: 1 while it succeeds. Success: w is at most 5 cm.
+    Dense reward in [0, 1], of the distance w on the floor from puck to spot, w0 at the start, and b from the
+    hand to the place 4 cm behind the puck's centre, where the hand cannot be unless it pushes: 0.2 behind
+    (1 - tanh(b / 0.1 m)) + 0.5 done (1 - w / w0) + 0.3 precision (exp(-(w / 0.06 m)²)).
+    Sparse reward: 1 while it succeeds. Success: w is at most 5 cm.
 
     Version History
         v0: first version.
@@ -42,7 +43,7 @@ class Push(Task):
 
     scene: ClassVar[str] = "push.xml"
     horizon: ClassVar[int] = 100
-    term_weights: ClassVar[dict[str, float]] = {"behind": 0.3, "nearness": 0.35, "precision": 0.35}
+    term_weights: ClassVar[dict[str, float]] = {"behind": 0.2, "done": 0.5, "precision": 0.3}
 
     def place(self, bench: Bench, rng: np.random.Generator) -> np.ndarray:
         while True:
@@ -55,7 +56,7 @@ class Push(Task):
             if start is not None and self.is_pushable(bench, puck, spot):
                 bench.data.qpos[:6] = start
                 bench.data.mocap_pos[0, :2] = spot
-                return NO_PLAN
+                return np.array([distance(puck, spot)])
 
     def is_pushable(self, bench: Bench, puck: np.ndarray, spot: np.ndarray) -> bool:
         """True if the hand can be behind a puck at `puck` (2,) and where it ends the push to `spot` (2,)."""
@@ -70,8 +71,8 @@ class Push(Task):
         hand_goal = np.concatenate([behind(puck, spot), height], -1)
         way = distance(puck, spot)
         return {
-            "behind": nearness(distance(frame.hand, hand_goal), 0.2),
-            "nearness": nearness(way, 0.2),
+            "behind": nearness(distance(frame.hand, hand_goal), 0.1),
+            "done": progress(plan[..., 0] - way, 0.0, plan[..., 0]),
             "precision": precision(way, 0.06),
         }
 

@@ -15,6 +15,6 @@ def precision(distance: np.ndarray, scale: float) -> np.ndarray:
     return np.exp(-np.square(distance / scale))  # `** 2` rounds scalars and arrays differently
 
 
-def progress(value: np.ndarray, start: float, end: float) -> np.ndarray:
+def progress(value: np.ndarray, start: float, end: float | np.ndarray) -> np.ndarray:
     """0 up to `start`, 1 from `end`, straight between."""
     return np.clip((value - start) / (end - start), 0.0, 1.0)

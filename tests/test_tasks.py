@@ -176,8 +176,8 @@ def push(now: Seen, plan: np.ndarray) -> Expected:
     way = now.thing[:2] - now.target[:2]
     behind = np.append(now.thing[:2] + 0.04 * way / max(norm(way), 0.01), 0.03)  # no jump at the centre
     terms = {
-        "behind": near(norm(now.hand - behind), 0.2),
-        "nearness": near(norm(way), 0.2),
+        "behind": near(norm(now.hand - behind), 0.1),
+        "done": share(plan[0] - norm(way), 0, plan[0]),
         "precision": bell(norm(way), 0.06),
     }
     return terms, norm(way) <= 0.05
