@@ -17,8 +17,10 @@ import pytest
 from gqn_transfer.benchmarks import scene_factory
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.checkpoint import CAMERA_CONVENTION
-from gqn_transfer.envs import cameras
+from gqn_transfer.envs import TASKS, cameras
+from gqn_transfer.envs.rendering import LABELS
 from gqn_transfer.envs.state import SCENE_COLUMNS
+from gqn_transfer.reference import read_reference
 from gqn_transfer.scenes import FIELDS, Scenes, ScenesError, shard_path
 
 CONFIG = ScenesConfig(scenes=5, test_scenes=3, views=2, image_size=16)
@@ -61,10 +63,17 @@ def test_renders_both_splits(tmp_path: Path) -> None:
     assert [len(shard.images) for shard in train.shards] == [2, 2, 1]
     batch = train.gather(np.arange(5))
     assert batch.images.shape == (5, 2, 16, 16, 3)
-    assert set(np.unique(batch.labels)) <= {0, 1, 2}
+    assert set(np.unique(batch.labels)) <= set(range(len(LABELS)))
     assert 1 in batch.labels
     assert batch.images.std() > 5
     assert batch.state.shape == (5, len(SCENE_COLUMNS))
+
+
+def test_every_split_keeps_how_the_tasks_look(tmp_path: Path) -> None:
+    for scenes in make_scenes(CONFIG, tmp_path):
+        renders = read_reference(scenes.folder)
+        assert renders.keys() == TASKS.keys()
+        assert {image.shape for image in renders.values()} == {(16, 16, 3)}
 
 
 def test_meta_says_how_they_were_made(tmp_path: Path) -> None:
