@@ -8,9 +8,9 @@ import numpy as np
 
 from .frames import Frame
 from .geometry import UP, distance
-from .rewards import nearness, precision, progress
+from .rewards import nearness, progress
 from .task import NO_PLAN, Bench, Task
-from .things import CAN_HALF_HEIGHT, FLOOR_AREA, can_height, free_pose, stand
+from .things import CAN_HALF_HEIGHT, FLOOR_AREA, can_height, free_pose, grip, stand
 
 GRIP_HEIGHT, HIGHEST_START = 0.035, 0.18
 """Metres over the floor: where the hand grips a standing can, and where it starts at most."""
@@ -66,10 +66,9 @@ class Grasp(Task):
 
     def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
         away, height = distance(frame.hand, frame.object), can_height(frame)
-        closing = progress(frame.finger_torques.mean(-1), 0.0, 1.0)
         return {
             "nearness": nearness(away, 0.15),
-            "grip": precision(away, 0.04) * closing,
+            "grip": grip(frame),
             "raised": progress(height, 0.001, 0.01),
             "lifted": progress(height, 0.0, LIFTED),
         }

@@ -11,7 +11,7 @@ from .frames import Frame
 from .geometry import distance
 from .rewards import nearness, precision, progress
 from .task import NO_PLAN, Bench, Task
-from .things import CAN_HALF_HEIGHT, FLOOR_AREA, can_height, free_pose, stand
+from .things import CAN_HALF_HEIGHT, FLOOR_AREA, can_height, free_pose, grip, stand
 
 WAY = (0.12, 0.30)
 """Metres on the floor from the can to the spot at the start."""
@@ -33,9 +33,10 @@ class Place(Task):
     Spot: a disc on the floor, 12 to 30 cm away; over both the hand can be, pointing down. The fingers hold
     only while they are told to close.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
-    Dense reward in [0, 1], of the distance w on the floor from can to spot and the height h of the can's
-    lowest point: 0.3 nearness (1 - tanh(w / 0.2 m)) + 0.3 precision (p = exp(-(w / 0.06 m)²)) + 0.4 lowered
-    (p times the way down from 12 cm). Sparse reward: 1 while it succeeds.
+    Dense reward in [0, 1], of the distance d between hand and can, w on the floor from can to spot, and the
+    height h of the can's lowest point: 0.2 grip (the mean torque that closes the fingers, up to 1 N m, times
+    exp(-(d / 0.04 m)²)) + 0.25 nearness (1 - tanh(w / 0.2 m)) + 0.25 precision (p = exp(-(w / 0.06 m)²)) +
+    0.3 lowered (p times the way down from 12 cm). Sparse reward: 1 while it succeeds.
     Success: w is at most 5 cm and h at most 1 cm.
 
     Version History
@@ -44,7 +45,12 @@ class Place(Task):
 
     scene: ClassVar[str] = "place.xml"
     horizon: ClassVar[int] = 150
-    term_weights: ClassVar[dict[str, float]] = {"nearness": 0.3, "precision": 0.3, "lowered": 0.4}
+    term_weights: ClassVar[dict[str, float]] = {
+        "grip": 0.2,
+        "nearness": 0.25,
+        "precision": 0.25,
+        "lowered": 0.3,
+    }
 
     def place(self, bench: Bench, rng: np.random.Generator) -> np.ndarray:
         while True:
@@ -76,7 +82,12 @@ class Place(Task):
         way = distance(frame.object[..., :2], frame.target[..., :2])
         near = precision(way, 0.06)
         down = 1.0 - progress(can_height(frame), 0.0, 0.12)
-        return {"nearness": nearness(way, 0.2), "precision": near, "lowered": near * down}
+        return {
+            "grip": grip(frame),
+            "nearness": nearness(way, 0.2),
+            "precision": near,
+            "lowered": near * down,
+        }
 
     def condition(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
         way = distance(frame.object[..., :2], frame.target[..., :2])

@@ -16,6 +16,8 @@ PUCK_RADIUS, PUCK_HALF_HEIGHT = 0.03, 0.025
 """Metres: as in push.xml."""
 WAY = (0.12, 0.25)
 """Metres from the puck to the spot at the start."""
+CLOSED = 1.1
+"""Radians of the fingers at the start: a fist pushes, an open hand stands around the puck."""
 START_HEIGHT, START_SPREAD = 0.15, 0.15
 """Metres: of the hand over the floor, and from the puck on each horizontal axis."""
 PUSH_HEIGHT, CLEAR_HEIGHT, BEHIND = 0.03, 0.13, 0.04
@@ -29,12 +31,12 @@ class Push(Task):
     """Slide a puck over the floor onto a marked spot.
 
     Horizon: 100 steps. Start: the hand 15 cm over the floor, pointing down, within 15 cm of the puck on each
-    axis, fingers half open. Puck: 6 cm wide, 5 cm tall, 150 g; spot: a disc on the floor, 12 to 25 cm away.
+    axis, fingers closed. Puck: 6 cm wide, 5 cm tall, 150 g; spot: a disc on the floor, 12 to 25 cm away.
     Both lie where the hand can be, pointing down, also behind the puck.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance w on the floor from puck to spot, w0 at the start, and b from the
     hand to the place 4 cm behind the puck's centre, where the hand cannot be unless it pushes: 0.2 behind
-    (1 - tanh(b / 0.1 m)) + 0.5 done (1 - w / w0) + 0.3 precision (exp(-(w / 0.06 m)²)).
+    (1 - tanh(b / 0.2 m)) + 0.5 done (1 - w / w0) + 0.3 precision (exp(-(w / 0.06 m)²)).
     Sparse reward: 1 while it succeeds. Success: w is at most 5 cm.
 
     Version History
@@ -52,6 +54,7 @@ class Push(Task):
             if not WAY[0] <= distance(puck, spot) <= WAY[1]:
                 continue
             stand(bench, puck, PUCK_HALF_HEIGHT)
+            bench.data.qpos[6:9] = CLOSED
             start = free_pose(bench, hand)
             if start is not None and self.is_pushable(bench, puck, spot):
                 bench.data.qpos[:6] = start
@@ -71,7 +74,7 @@ class Push(Task):
         hand_goal = np.concatenate([behind(puck, spot), height], -1)
         way = distance(puck, spot)
         return {
-            "behind": nearness(distance(frame.hand, hand_goal), 0.1),
+            "behind": nearness(distance(frame.hand, hand_goal), 0.2),
             "done": progress(plan[..., 0] - way, 0.0, plan[..., 0]),
             "precision": precision(way, 0.06),
         }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .frames import Frame
-from .geometry import UP
+from .geometry import UP, distance
+from .rewards import precision, progress
 from .task import Bench
 
 FLOOR_AREA = (np.array([-0.62, -0.22]), np.array([-0.34, 0.22]))
@@ -32,3 +33,9 @@ def can_height(frame: Frame) -> np.ndarray:
     upright = frame.object_rotation[..., 2, 2]
     across = np.sqrt(np.clip(1.0 - np.square(upright), 0.0, 1.0))
     return frame.object[..., 2] - np.abs(upright) * CAN_HALF_HEIGHT - across * CAN_RADIUS
+
+
+def grip(frame: Frame) -> np.ndarray:
+    """(…) in [0, 1]: how hard the fingers close where the object is between them."""
+    closing = progress(frame.finger_torques.mean(-1), 0.0, 1.0)
+    return precision(distance(frame.hand, frame.object), 0.04) * closing

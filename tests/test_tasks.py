@@ -176,7 +176,7 @@ def push(now: Seen, plan: np.ndarray) -> Expected:
     way = now.thing[:2] - now.target[:2]
     behind = np.append(now.thing[:2] + 0.04 * way / max(norm(way), 0.01), 0.03)  # no jump at the centre
     terms = {
-        "behind": near(norm(now.hand - behind), 0.1),
+        "behind": near(norm(now.hand - behind), 0.2),
         "done": share(plan[0] - norm(way), 0, plan[0]),
         "precision": bell(norm(way), 0.06),
     }
@@ -187,6 +187,7 @@ def place(now: Seen, plan: np.ndarray) -> Expected:
     way = norm(now.thing[:2] - now.target[:2])
     precision = bell(way, 0.06)
     terms = {
+        "grip": share(now.torques.mean(), 0, 1) * bell(norm(now.hand - now.thing), 0.04),
         "nearness": near(way, 0.2),
         "precision": precision,
         "lowered": precision * (1 - share(now.lowest, 0, 0.12)),
