@@ -12,17 +12,17 @@ from .rewards import nearness, precision, progress
 from .task import Bench, Task
 from .things import FLOOR_AREA, free_pose, stand
 
-PUCK_RADIUS, PUCK_HALF_HEIGHT = 0.03, 0.025
+PUCK_RADIUS, PUCK_HALF_HEIGHT = 0.05, 0.025
 """Metres: as in push.xml."""
 WAY = (0.12, 0.25)
 """Metres from the puck to the spot at the start."""
-CLOSED = 1.1
-"""Radians of the fingers at the start: a fist pushes, an open hand stands around the puck."""
-START_HEIGHT, START_SPREAD = 0.15, 0.15
-"""Metres: of the hand over the floor, and from the puck on each horizontal axis."""
+FIST = 1.1
+"""Radians of the fingers at the start: closed, for an open hand stands around the puck."""
+START_BEHIND, START_ASIDE, START_HEIGHT = (0.09, 0.13), 0.04, (0.03, 0.08)
+"""Metres of the hand at the start: behind the puck's centre, seen from the spot; aside; over the floor."""
 PUSH_HEIGHT, CLEAR_HEIGHT, BEHIND = 0.03, 0.13, 0.04
 """Metres: of the hand over the floor when it pushes and when it passes over the puck; and of the place behind
-the puck's centre, seen from the spot."""
+the puck's centre that it must press for."""
 SUCCESS_DISTANCE = 0.05
 """Metres on the floor between the centres of puck and spot."""
 
@@ -30,9 +30,10 @@ SUCCESS_DISTANCE = 0.05
 class Push(Task):
     """Slide a puck over the floor onto a marked spot.
 
-    Horizon: 100 steps. Start: the hand 15 cm over the floor, pointing down, within 15 cm of the puck on each
-    axis, fingers closed. Puck: 6 cm wide, 5 cm tall, 150 g; spot: a disc on the floor, 12 to 25 cm away.
-    Both lie where the hand can be, pointing down, also behind the puck.
+    Horizon: 100 steps. Start: the hand is a fist that points down, 3 to 8 cm over the floor, 9 to 13 cm
+    behind the puck as seen from the spot and up to 4 cm aside.
+    Puck: 10 cm wide, 5 cm tall, 200 g; spot: a disc on the floor, 12 to 25 cm away. Both lie where the hand
+    can be, pointing down, also behind the puck and over it.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance w on the floor from puck to spot, w0 at the start, and b from the
     hand to the place 4 cm behind the puck's centre, where the hand cannot be unless it pushes: 0.2 behind
@@ -50,16 +51,22 @@ class Push(Task):
     def place(self, bench: Bench, rng: np.random.Generator) -> np.ndarray:
         while True:
             puck, spot = rng.uniform(*FLOOR_AREA, size=(2, 2))
-            hand = np.append(puck + rng.uniform(-START_SPREAD, START_SPREAD, 2), START_HEIGHT)
-            if not WAY[0] <= distance(puck, spot) <= WAY[1]:
+            way = distance(puck, spot)
+            if not WAY[0] <= way <= WAY[1]:
                 continue
             stand(bench, puck, PUCK_HALF_HEIGHT)
-            bench.data.qpos[6:9] = CLOSED
+            bench.data.qpos[6:9] = FIST
+            hand = self.draw_hand(puck, (puck - spot) / way, rng)
             start = free_pose(bench, hand)
             if start is not None and self.is_pushable(bench, puck, spot):
                 bench.data.qpos[:6] = start
                 bench.data.mocap_pos[0, :2] = spot
-                return np.array([distance(puck, spot)])
+                return np.array([way])
+
+    def draw_hand(self, puck: np.ndarray, away: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(3,): where the hand starts, for a puck at `puck` (2,); `away` (2,) points from the spot to it."""
+        aside = rng.uniform(-START_ASIDE, START_ASIDE) * np.array([-away[1], away[0]])
+        return np.append(puck + rng.uniform(*START_BEHIND) * away + aside, rng.uniform(*START_HEIGHT))
 
     def is_pushable(self, bench: Bench, puck: np.ndarray, spot: np.ndarray) -> bool:
         """True if the hand can be behind a puck at `puck` (2,) and where it ends the push to `spot` (2,)."""
