@@ -17,11 +17,9 @@ from .frames import Frame
 from .kinematics import HOME
 from .looks import RANDOMIZE, randomize_look
 from .models import ARMS, kinematics_of, load_model
-from .state import STATE_COLUMNS, state_of
+from .state import BOUND, STATE_COLUMNS, state_of
 from .task import CONTROL_HZ, GOAL_SIZE, Bench, Task
 
-BOUND = 10.0
-"""Bound of every float observation: metres, radians per second, sines and cosines stay well inside."""
 FINGERS_AT_REST = 0.6
 """Radians: half open."""
 HOME_NOISE = 0.15

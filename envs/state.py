@@ -10,6 +10,10 @@ from .kinematics import ARM_JOINTS, FINGER_JOINTS
 from .looks import visible_colour
 
 
+BOUND = 10.0
+"""Of every number in a float observation: only what rolls or flies away is clipped."""
+
+
 def _axes(name: str) -> tuple[str, ...]:
     return tuple(f"{name}_{axis}" for axis in "xyz")
 
@@ -25,6 +29,9 @@ CONFIGURATION_COLUMNS = (
 """What one image can show: angles (radians), positions (metres), direction the hand points in."""
 OBJECT_COLUMNS = (*_axes("object"), *_axes("object_x"), *_axes("object_z"))
 """The object's place and its first and third axis; zero where a task has none."""
+RELATIVE_COLUMNS = (*_axes("hand_to_target"), *_axes("hand_to_object"), *_axes("object_to_target"))
+"""Decimetres, zero where one of the two is missing. In coordinates of half a metre a network loses the last
+centimetres: PPO learned to grasp in 100,000 steps with these columns and not in 500,000 without."""
 VELOCITY_COLUMNS = (
     *(f"{joint}_velocity" for joint in ARM_JOINTS + FINGER_JOINTS),
     *_axes("object_velocity"),
@@ -33,7 +40,7 @@ VELOCITY_COLUMNS = (
 COLOUR_COLUMNS = ("target_red", "target_green", "target_blue")
 """The target's colour, 0 to 1."""
 
-STATE_COLUMNS = (*CONFIGURATION_COLUMNS, *OBJECT_COLUMNS, *VELOCITY_COLUMNS)
+STATE_COLUMNS = (*CONFIGURATION_COLUMNS, *OBJECT_COLUMNS, *RELATIVE_COLUMNS, *VELOCITY_COLUMNS)
 """Columns of `obs="state"`."""
 SCENE_COLUMNS = (*CONFIGURATION_COLUMNS, *COLOUR_COLUMNS)
 """Columns of a scene's state: what a probe may ask of the representation."""
@@ -47,11 +54,21 @@ def configuration_of(frame: Frame) -> np.ndarray:
 
 
 def state_of(frame: Frame) -> np.ndarray:
-    """float32 (…, 45): `STATE_COLUMNS`."""
-    turn = frame.object_rotation
-    thing = (frame.object, turn[..., 0], turn[..., 2])
-    parts = (configuration_of(frame), *thing, frame.velocities, frame.object_velocity)
-    return np.concatenate(parts, -1).astype(np.float32)
+    """float32 (…, 54): `STATE_COLUMNS`."""
+    hand, thing, target, turn = frame.hand, frame.object, frame.target, frame.object_rotation
+    parts = (
+        configuration_of(frame),
+        *(thing, turn[..., 0], turn[..., 2]),
+        *(_decimetres(hand, target), _decimetres(hand, thing), _decimetres(thing, target)),
+        *(frame.velocities, frame.object_velocity),
+    )
+    return np.clip(np.concatenate(parts, -1), -BOUND, BOUND).astype(np.float32)
+
+
+def _decimetres(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """(…, 3): the way from one position to another, zero where a frame says that one is missing."""
+    exist = here.any(-1, keepdims=True) & there.any(-1, keepdims=True)
+    return 10.0 * (there - here) * exist
 
 
 def scene_state(frame: Frame, model: mujoco.MjModel) -> np.ndarray:
