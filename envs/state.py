@@ -9,7 +9,6 @@ from .frames import Frame
 from .kinematics import ARM_JOINTS, FINGER_JOINTS
 from .looks import visible_colour
 
-
 BOUND = 10.0
 """Of every number in a float observation: only what rolls or flies away is clipped."""
 
