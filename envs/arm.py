@@ -34,7 +34,7 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
 
     Observation, `obs="pixels"`: image uint8 (H, W, 3); viewpoint float32 (7,), see `cameras`; goal
     float32 (12,), zero where the task has none. Never joint angles. `obs="state"`: state float32
-    (54,), see `state.STATE_COLUMNS`, and the same goal.
+    (60,), see `state.STATE_COLUMNS`, and the same goal.
 
     `info`: `success` and `is_success` (the task's condition at this step) and `reward_terms`.
     Other arguments: see `Setting`. `task` is a name of `TASKS` or a `Task` of your own.

@@ -67,6 +67,9 @@ class Pose(Task):
         assert 2 * plan.shape[-1] == GOAL_SIZE
         return np.concatenate([np.sin(plan), np.cos(plan)], -1).astype(np.float32)
 
+    def turns_to_goal(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
+        return wrapped(plan - frame.joints)
+
     def reward_terms(self, frame: Frame, plan: np.ndarray) -> dict[str, np.ndarray]:
         errors = self._errors(frame, plan)
         spread = np.sqrt(np.square(errors).mean(-1))
@@ -77,4 +80,4 @@ class Pose(Task):
 
     def _errors(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
         """(…, 6): how far each joint is from the goal, in units of its tolerance."""
-        return np.abs(wrapped(frame.joints - plan)) / TOLERANCE
+        return np.abs(self.turns_to_goal(frame, plan)) / TOLERANCE

@@ -131,7 +131,7 @@ class Setting:
 
     def observe_state(self, frame: Frame, plan: np.ndarray) -> Observation:
         """The observation of `obs="state"`."""
-        return {"goal": self.task.goal(plan), "state": state_of(frame)}
+        return {"goal": self.task.goal(plan), "state": state_of(frame, self.task.turns_to_goal(frame, plan))}
 
     def observe_pixels(self, image: Any, viewpoint: Any, plan: np.ndarray) -> Observation:
         """The observation of `obs="pixels"`."""

@@ -31,6 +31,8 @@ OBJECT_COLUMNS = (*_axes("object"), *_axes("object_x"), *_axes("object_z"))
 RELATIVE_COLUMNS = (*_axes("hand_to_target"), *_axes("hand_to_object"), *_axes("object_to_target"))
 """Decimetres, zero where one of the two is missing. In coordinates of half a metre a network loses the last
 centimetres: PPO learned to grasp in 100,000 steps with these columns and not in 500,000 without."""
+TURN_COLUMNS = tuple(f"{joint}_to_goal" for joint in ARM_JOINTS)
+"""Radians that each joint has still to turn, zero where a task names no pose."""
 VELOCITY_COLUMNS = (
     *(f"{joint}_velocity" for joint in ARM_JOINTS + FINGER_JOINTS),
     *_axes("object_velocity"),
@@ -39,7 +41,13 @@ VELOCITY_COLUMNS = (
 COLOUR_COLUMNS = ("target_red", "target_green", "target_blue")
 """The target's colour, 0 to 1."""
 
-STATE_COLUMNS = (*CONFIGURATION_COLUMNS, *OBJECT_COLUMNS, *RELATIVE_COLUMNS, *VELOCITY_COLUMNS)
+STATE_COLUMNS = (
+    *CONFIGURATION_COLUMNS,
+    *OBJECT_COLUMNS,
+    *RELATIVE_COLUMNS,
+    *TURN_COLUMNS,
+    *VELOCITY_COLUMNS,
+)
 """Columns of `obs="state"`."""
 SCENE_COLUMNS = (*CONFIGURATION_COLUMNS, *COLOUR_COLUMNS)
 """Columns of a scene's state: what a probe may ask of the representation."""
@@ -52,13 +60,14 @@ def configuration_of(frame: Frame) -> np.ndarray:
     return np.concatenate(parts, -1)
 
 
-def state_of(frame: Frame) -> np.ndarray:
-    """float32 (…, 54): `STATE_COLUMNS`."""
+def state_of(frame: Frame, turns: np.ndarray) -> np.ndarray:
+    """float32 (…, 60): `STATE_COLUMNS`; turns (…, 6): what `Task.turns_to_goal` says."""
     hand, thing, target, turn = frame.hand, frame.object, frame.target, frame.object_rotation
     parts = (
         configuration_of(frame),
         *(thing, turn[..., 0], turn[..., 2]),
         *(_decimetres(hand, target), _decimetres(hand, thing), _decimetres(thing, target)),
+        turns,
         *(frame.velocities, frame.object_velocity),
     )
     return np.clip(np.concatenate(parts, -1), -BOUND, BOUND).astype(np.float32)

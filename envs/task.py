@@ -67,6 +67,10 @@ class Task(ABC):
         """float32 (…, 12): what every agent is told beside its observation; zero for most tasks."""
         return np.zeros((*plan.shape[:-1], GOAL_SIZE), np.float32)
 
+    def turns_to_goal(self, frame: Frame, plan: np.ndarray) -> np.ndarray:
+        """(…, 6): radians that the joints have still to turn, for the state; zero for most tasks."""
+        return np.zeros_like(frame.joints)
+
     def target_at(self, plan: np.ndarray, step: np.ndarray) -> np.ndarray | None:
         """(…, 3): where a moving target is after `step` (…) steps; None where it stays."""
         return None

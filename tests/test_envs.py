@@ -154,7 +154,7 @@ def test_spaces_are_the_same_for_every_task(env_id, obs, image_size):
         "image": spaces.Box(0, 255, (image_size, image_size, 3), np.uint8),
         "viewpoint": spaces.Box(-10, 10, (7,), np.float32),
         "goal": spaces.Box(-10, 10, (12,), np.float32),
-        "state": spaces.Box(-10, 10, (54,), np.float32),
+        "state": spaces.Box(-10, 10, (60,), np.float32),
     }
     keys = ("goal", "state") if obs == "state" else ("goal", "image", "viewpoint")
     assert env.action_space == spaces.Box(-1, 1, (7,), np.float32)
@@ -198,6 +198,8 @@ def test_the_state_is_the_simulators(env_id):
         assert state[f"hand_{axis}"] == pytest.approx(here, abs=1e-6)
         assert state[f"target_{axis}"] == pytest.approx(there, abs=1e-6)
         assert state[f"object_{axis}"] == pytest.approx(what, abs=1e-6)
+        if task_of(env_id) != "Pose":
+            assert not any(state[f"joint_{joint + 1}_to_goal"] for joint in range(6))
         ends = {"hand_to_target": (here, there), "hand_to_object": (here, what)}
         for name, (start, end) in (ends | {"object_to_target": (what, there)}).items():
             missing = ("target" in name and not target.any()) or ("object" in name and not thing.any())

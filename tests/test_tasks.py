@@ -24,6 +24,7 @@ from gqn_transfer.envs.push import Push
 from gqn_transfer.envs.reach import Reach
 from gqn_transfer.envs.registry import TASKS, find_task
 from gqn_transfer.envs.setting import Setting
+from gqn_transfer.envs.state import STATE_COLUMNS
 from gqn_transfer.envs.task import Bench
 from gqn_transfer.envs.things import free_pose, stand
 from gqn_transfer.envs.track import Track
@@ -500,6 +501,18 @@ def test_pose_goals(goals):
         assert norm(data.site(HAND_SITE).xpos - [-0.45, 0, 0.3]) <= 0.6
         turns.append(turn)
     assert_fills(turns, np.array([-POSE_RANGE, POSE_RANGE]))
+
+
+def test_pose_tells_the_oracle_how_far_each_joint_has_to_turn():
+    """The short way round: adding the turns to the joints gives the goal."""
+    env = make("Pose-v0")
+    for seed in range(5):
+        env.reset(seed=seed)
+        observation, *_ = env.step(np.ones(7))
+        columns = [STATE_COLUMNS.index(f"joint_{k}_to_goal") for k in range(1, 7)]
+        turns = observation["state"][columns]
+        assert (np.abs(turns) <= np.pi).all()
+        np.testing.assert_allclose(np.exp(1j * (env.data.qpos[:6] + turns)), np.exp(1j * env.plan), atol=1e-5)
 
 
 @pytest.mark.parametrize("obs", ["state", "pixels"])
