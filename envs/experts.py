@@ -16,7 +16,7 @@ from .kinematics import joint_speeds
 from .models import kinematics_of
 from .place import START_HEIGHT
 from .press import ABOVE, CAP_AT_REST, TRAVEL
-from .push import CLEAR_HEIGHT, PUSH_HEIGHT, START_BEHIND
+from .push import PUSH_HEIGHT
 from .task import CONTROL_HZ
 from .things import CAN_HALF_HEIGHT
 
@@ -24,8 +24,8 @@ Expert = Callable[[ArmEnv], np.ndarray]
 """float32 (7,) action under `control="joint_velocity"` for the environment's present state."""
 OPEN, STAY, CLOSE = -1.0, 0.0, 1.0
 """The fingers' command."""
-PUSH_STEP = 0.008
-"""Metres a step: faster, and the puck slides on by itself."""
+PUSH_STEP, CLEAR_HEIGHT = 0.012, 0.1
+"""Metres: a step along the floor; of a hand that passes over the ring."""
 
 
 def reach_expert(env: ArmEnv) -> np.ndarray:
@@ -82,24 +82,16 @@ def place_expert(env: ArmEnv) -> np.ndarray:
 
 
 def push_expert(env: ArmEnv) -> np.ndarray:
-    """Slowly along the line to the spot; where the puck has slipped off, from above to behind it again."""
+    """Over the ring, down into it, and along the line to the spot."""
     frame = env.frame
-    hand, puck, spot = frame.hand, frame.object[:2], frame.target[:2]
-    way = spot - puck
-    if distance(spot, puck) < 0.012:
-        return towards(env, None, CLOSE)
-    way /= distance(spot, puck)
-    along = (hand[:2] - puck) @ way
-    aside = hand[:2] - puck - along * way
-    if hand[2] < CLEAR_HEIGHT - 0.04 and along < -0.03 and np.linalg.norm(aside) < 0.05:
-        goal = np.append(hand[:2] - aside + PUSH_STEP * way, PUSH_HEIGHT)
-        step = _at_most(goal - hand, PUSH_STEP)
-        return towards(env, _solve(env, position=hand + step, axis=-UP), CLOSE)
-    start = puck - START_BEHIND[0] * way
-    if distance(hand[:2], start) < 0.02:
-        goal = np.append(start, PUSH_HEIGHT)
-    else:
-        goal = np.append(start if hand[2] > CLEAR_HEIGHT - 0.02 else hand[:2], CLEAR_HEIGHT)
+    ring, spot = frame.object[:2], frame.target[:2]
+    inside = frame.hand[2] < PUSH_HEIGHT + 0.01 and distance(frame.hand[:2], ring) < 0.06
+    if not inside:
+        over = distance(frame.hand[:2], ring) < 0.015
+        goal = np.append(ring, PUSH_HEIGHT if over else CLEAR_HEIGHT)
+        return towards(env, _solve(env, position=goal, axis=-UP), CLOSE)
+    step = _at_most(spot - ring, PUSH_STEP)
+    goal = np.append(frame.hand[:2] + step, PUSH_HEIGHT)
     return towards(env, _solve(env, position=goal, axis=-UP), CLOSE)
 
 

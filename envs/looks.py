@@ -11,7 +11,7 @@ RANDOMIZE = ("none", "colors", "full")
 """`none`: the XML's look; `colors`: colours of target, room and arm; `full`: lights and textures too."""
 ROOM_GEOMS = ("floor", "wall_front", "wall_back", "wall_left", "wall_right")
 VIVID_GEOMS = ("target", "object")
-"""What a task is about: saturated colours, where the room's are pale."""
+"""What a task is about, with all that is of the same material: saturated colours, where the room's are pale."""
 LOOK_FIELDS = ("geom_rgba", "geom_matid", "light_dir", "light_diffuse")
 """The fields of a model that a look lives in."""
 TEXTURED_MATERIALS = ("checker", "stripes", "speckle")
@@ -25,7 +25,8 @@ def randomize_look(model: mujoco.MjModel, rng: np.random.Generator, level: str) 
         return
     for name in VIVID_GEOMS:
         if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, name) >= 0:
-            _paint(model, name, hsv(rng.random(), rng.uniform(0.75, 1.0), rng.uniform(0.7, 1.0)))
+            alike = np.flatnonzero(model.geom_matid == model.geom(name).matid)
+            model.geom_rgba[alike, :3] = hsv(rng.random(), rng.uniform(0.75, 1.0), rng.uniform(0.7, 1.0))
     for name in ROOM_GEOMS:
         _paint(model, name, hsv(rng.random(), rng.uniform(0.0, 0.35), rng.uniform(0.45, 0.85)))
     _tint_arm(model, rng)

@@ -256,6 +256,17 @@ def test_a_seed_fixes_the_look_whatever_came_before(level):
     assert (images[0] != images[2]).any()
 
 
+@pytest.mark.parametrize("level", ["colors", "full"])
+def test_all_sides_of_the_ring_have_one_colour(level):
+    model = copy.copy(load_model("push.xml"))
+    sides = model.geom_bodyid == model.body("object").id
+    plain = visible_colour(model, "object")
+    randomize_look(model, np.random.default_rng(0), level)
+    assert len(np.unique(model.geom_rgba[sides], axis=0)) == 1
+    assert (visible_colour(model, "object") != plain).any()
+    assert (visible_colour(model, "object") != visible_colour(model, "target")).any()
+
+
 def test_no_randomization_draws_nothing(model):
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state

@@ -84,7 +84,7 @@ def bodies(model: mujoco.MjModel) -> set[str]:
 
 
 def lowest_point(data: mujoco.MjData) -> float:
-    """Of the rims of the cylinder called object."""
+    """Of the rims of the cylinder called object: a can or a cap."""
     geom, turn = data.geom("object"), np.linspace(0, 2 * np.pi, 3000)
     radius, half_height, _ = data.model.geom("object").size
     rim = radius * np.column_stack([np.cos(turn), np.sin(turn), 0 * turn])
@@ -174,14 +174,13 @@ def grasp(now: Seen, plan: np.ndarray) -> Expected:
 
 
 def push(now: Seen, plan: np.ndarray) -> Expected:
-    way = now.thing[:2] - now.target[:2]
-    behind = np.append(now.thing[:2] + 0.04 * way / max(norm(way), 0.01), 0.03)  # no jump at the centre
+    way = norm(now.thing[:2] - now.target[:2])
     terms = {
-        "behind": near(norm(now.hand - behind), 0.2),
-        "done": share(plan[0] - norm(way), 0, plan[0]),
-        "precision": bell(norm(way), 0.06),
+        "inside": near(norm(now.hand - [*now.thing[:2], now.thing[2] + 0.01]), 0.1),
+        "done": share(plan[0] - way, 0, plan[0]),
+        "precision": bell(way, 0.06),
     }
-    return terms, norm(way) <= 0.05
+    return terms, way <= 0.05
 
 
 def place(now: Seen, plan: np.ndarray) -> Expected:
@@ -472,15 +471,15 @@ def test_grasp_knows_what_is_reachable(place, reachable):
 
 
 @pytest.mark.parametrize(
-    ("puck", "spot", "pushable"),
+    ("ring", "spot", "pushable"),
     [
         ((-0.5, 0.1), (-0.5, -0.1), True),
-        ((-0.85, 0.0), (-0.6, 0.0), False),  # no way to get behind the puck
+        ((-0.95, 0.0), (-0.6, 0.0), False),  # no way to get inside the ring
         ((-0.6, 0.0), (-0.95, 0.0), False),  # no way to follow it to the spot
     ],
 )
-def test_push_knows_what_can_be_pushed(puck, spot, pushable):
-    assert Push().is_pushable(bench_of("push.xml"), np.array(puck), np.array(spot)) == pushable
+def test_push_knows_what_can_be_pushed(ring, spot, pushable):
+    assert Push().is_pushable(bench_of("push.xml"), np.array(ring), np.array(spot)) == pushable
 
 
 @few_or_many
@@ -593,33 +592,26 @@ def test_grasp_goals(goals):
 
 @few_or_many
 def test_push_goals(goals):
-    """The spot lies 12 to 25 cm from the puck; the hand can be behind and over both, and starts behind."""
-    solver, pucks, spots, ways, offsets = Solver(make("Push-v0").model), [], [], [], []
+    """The spot lies 15 to 30 cm from the ring; the hand can be in it and where it pushes; it starts above."""
+    solver, rings, spots, ways, offsets = Solver(make("Push-v0").model), [], [], [], []
     for env, now in starts("Push-v0", goals):
-        puck, spot = now.thing[:2], now.target[:2]
-        way = puck - spot
-        assert now.lowest == pytest.approx(0, abs=1e-9)
-        assert 0.03 - 0.006 <= now.hand[2] <= 0.08 + 0.006
+        ring, spot = now.thing[:2], now.target[:2]
+        way = spot - ring
+        assert now.thing[2] == pytest.approx(0.02)
         assert now.axis @ DOWN >= np.cos(np.deg2rad(2.1))
         assert touching_the_arm(fresh_data(env)) == set()
-        joints = now.joints
-        for place in (puck, puck + 0.04 * way / norm(way), spot + 0.04 * way / norm(way), spot):
-            for height in (0.13, 0.03):
-                joints = solver.solve(joints, pointing_down_at(place, height))
-        pucks.append(puck)
+        joints = solver.solve(now.joints, pointing_down_at(ring, 0.03))
+        solver.solve(joints, pointing_down_at(spot + 0.04 * way / norm(way), 0.03))
+        rings.append(ring)
         spots.append(spot)
         ways.append(norm(way))
-        away = way / norm(way)
-        offsets.append([(now.hand[:2] - puck) @ away, (now.hand[:2] - puck) @ [-away[1], away[0]]])
-    assert_fills(pucks, FLOOR)
+        offsets.append(now.hand - [*ring, 0.0])
+    assert_fills(rings, FLOOR)
     assert_fills(spots, FLOOR)
-    assert between(np.array(ways), np.array([0.12, 0.25]))
-    assert np.ptp(ways) > 0.12
-    behind, aside = np.array(offsets).T
-    assert between(behind, np.array([0.084, 0.136]))
-    assert between(aside, np.array([-0.046, 0.046]))
-    assert np.ptp(behind) > 0.035
-    assert np.ptp(aside) > 0.07
+    assert between(np.array(ways), np.array([0.15, 0.30]))
+    assert np.ptp(ways) > 0.14
+    assert between(np.abs(offsets), np.array([[0, 0, 0.094], [0.106, 0.106, 0.166]]))
+    assert (np.ptp(offsets, axis=0) > [0.17, 0.17, 0.05]).all()
 
 
 @pytest.mark.parametrize("goals", [300, pytest.param(5_000, marks=pytest.mark.slow)])
@@ -734,13 +726,35 @@ def test_track_moves_the_target_at_every_step():
         np.testing.assert_array_equal(seen(env).target, expected)
 
 
-@pytest.mark.parametrize("name", ["Grasp-v0", "Push-v0"])
-def test_things_are_as_wide_tall_and_heavy_as_they_say(name):
-    """What the docstring says, in centimetres and grams."""
-    model, sentence = make(name).model, r"([\d.]+) cm wide, ([\d.]+) cm tall, (\d+) g"
-    wide, tall, heavy = map(float, re.search(sentence, find_task(name).__doc__).groups())
+def as_the_docstring_says(name: str) -> tuple[float, float, float]:
+    """Width and height in centimetres, mass in grams of the task's object."""
+    sentence = r"([\d.]+) cm wide, ([\d.]+) cm tall, (\d+) g"
+    return tuple(map(float, re.search(sentence, find_task(name).__doc__).groups()))
+
+
+def test_the_can_is_as_wide_tall_and_heavy_as_grasp_says():
+    wide, tall, heavy = as_the_docstring_says("Grasp-v0")
+    model = make("Grasp-v0").model
     radius, half_height, _ = model.geom("object").size
     np.testing.assert_allclose([200 * radius, 200 * half_height], [wide, tall])
+    assert 1000 * model.body("object").mass[0] == pytest.approx(heavy)
+
+
+def test_the_ring_is_as_wide_tall_and_heavy_as_push_says():
+    """Eight equal sides, each turned by an eighth, without a gap."""
+    wide, tall, heavy = as_the_docstring_says("Push-v0")
+    model = make("Push-v0").model
+    sides = np.flatnonzero(model.geom_bodyid == model.body("object").id)
+    assert len(sides) == 8
+    for side, turn in zip(sides, np.arange(8) * np.pi / 4, strict=True):
+        thick, long, high = model.geom_size[side]
+        middle = model.geom_pos[side]
+        assert 200 * (norm(middle) - thick) == pytest.approx(wide, abs=0.02)
+        assert np.arctan2(middle[1], middle[0]) % (2 * np.pi) == pytest.approx(turn, abs=1e-3)
+        quarter, half = np.array([np.cos(turn / 2), 0, 0, np.sin(turn / 2)]), norm(middle) + thick
+        np.testing.assert_allclose(model.geom_quat[side], quarter, atol=1e-4)
+        assert long == pytest.approx(half * np.tan(np.pi / 8), abs=1e-4)
+        assert 200 * high == pytest.approx(tall)
     assert 1000 * model.body("object").mass[0] == pytest.approx(heavy)
 
 
