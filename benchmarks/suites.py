@@ -124,12 +124,12 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         ),
         "oracle": Suite(
             "all tasks from the simulator's state, 1 hour on 2 cores: can the agent learn them?",
-            sum(
-                (
-                    grid("oracle", [task], ["fixed"], {"state": steps}, seeds=[0, 1, 2], evaluate_every=20_000)
-                    for task, steps in ORACLE_BUDGETS.items()
-                ),
-                start=(),
+            tuple(
+                cell
+                for task, steps in ORACLE_BUDGETS.items()
+                for cell in grid(
+                    "oracle", [task], ["fixed"], {"state": steps}, seeds=[0, 1, 2], evaluate_every=20_000
+                )
             ),
         ),
         "ceiling": Suite(

@@ -11,7 +11,7 @@ RANDOMIZE = ("none", "colors", "full")
 """`none`: the XML's look; `colors`: colours of target, room and arm; `full`: lights and textures too."""
 ROOM_GEOMS = ("floor", "wall_front", "wall_back", "wall_left", "wall_right")
 VIVID_GEOMS = ("target", "object")
-"""What a task is about, with all that is of the same material: saturated colours, where the room's are pale."""
+"""What a task is about, with all of the same material: saturated colours, where the room's are pale."""
 LOOK_FIELDS = ("geom_rgba", "geom_matid", "light_dir", "light_diffuse")
 """The fields of a model that a look lives in."""
 TEXTURED_MATERIALS = ("checker", "stripes", "speckle")

@@ -31,8 +31,8 @@ class Push(Task):
 
     Horizon: 100 steps. Start: the hand is a fist that points down, 10 to 16 cm over the floor and up to 10 cm
     along each axis beside the ring's centre.
-    Ring: eight sides, open 11 cm wide, 4 cm tall, 200 g; spot: a disc on the floor, 15 to 30 cm away. The hand
-    can be inside the ring, pointing down, at its start and where it has pushed it onto the spot.
+    Ring: eight sides, open 11 cm wide, 4 cm tall, 200 g; spot: a disc on the floor, 15 to 30 cm away. The
+    hand can be inside the ring, pointing down, at its start and where it has pushed it onto the spot.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance d from the hand to the place 3 cm over the floor inside the ring,
     and w on the floor from ring to spot, w0 at the start: 0.2 inside (1 - tanh(d / 0.1 m)) +
@@ -63,7 +63,7 @@ class Push(Task):
                 return np.array([way])
 
     def is_pushable(self, bench: Bench, ring: np.ndarray, spot: np.ndarray) -> bool:
-        """True if the hand can be in a ring at `ring` (2,), and at the side of one on `spot` (2,) it pushes."""
+        """True if the hand can be in a ring at `ring` (2,), and at the far side of one on `spot` (2,)."""
         ahead = spot + SLACK * (spot - ring) / distance(spot, ring)
         hands = [np.append(place, PUSH_HEIGHT) for place in (ring, ahead)]
         return all(bench.kinematics.solve(bench.start, hand, -UP) is not None for hand in hands)
