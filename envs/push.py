@@ -18,26 +18,26 @@ WAY = (0.15, 0.30)
 """Metres from the ring to the spot at the start."""
 FIST = 1.2
 """Radians of the fingers at the start: closed, for a fist pushes and an open hand is wider than the ring."""
-START_ASIDE, START_HEIGHT = 0.10, (0.10, 0.16)
+START_ASIDE, START_HEIGHT = 0.06, (0.08, 0.14)
 """Metres of the hand at the start: at most aside of the ring's centre, along each axis; over the floor."""
 PUSH_HEIGHT, SLACK = 0.03, 0.04
 """Metres of the hand that pushes: over the floor; and at most from the ring's centre."""
-SUCCESS_DISTANCE = 0.05
-"""Metres on the floor between the centres of ring and spot."""
+SUCCESS_DISTANCE = 0.06
+"""Metres on the floor between the centres of ring and spot: the spot's radius."""
 
 
 class Push(Task):
     """Slide a ring over the floor onto a marked spot, with a fist inside it.
 
-    Horizon: 100 steps. Start: the hand is a fist that points down, 10 to 16 cm over the floor and up to 10 cm
+    Horizon: 100 steps. Start: the hand is a fist that points down, 8 to 14 cm over the floor and up to 6 cm
     along each axis beside the ring's centre.
-    Ring: eight sides, open 11 cm wide, 4 cm tall, 200 g; spot: a disc on the floor, 15 to 30 cm away. The
+    Ring: eight sides, open 13 cm wide, 4 cm tall, 200 g; spot: a disc on the floor, 15 to 30 cm away. The
     hand can be inside the ring, pointing down, at its start and where it has pushed it onto the spot.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
     Dense reward in [0, 1], of the distance d from the hand to the place 3 cm over the floor inside the ring,
     and w on the floor from ring to spot, w0 at the start: 0.2 inside (1 - tanh(d / 0.1 m)) +
     0.5 done (1 - w / w0) + 0.3 precision (exp(-(w / 0.06 m)²)).
-    Sparse reward: 1 while it succeeds. Success: w is at most 5 cm.
+    Sparse reward: 1 while it succeeds. Success: the ring's centre is over the spot, w at most 6 cm.
 
     Version History
         v0: first version.
