@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gqn_transfer.checkpoint import load_tensors, read_record
+from gqn_transfer.checkpoint import read_record
 from gqn_transfer.encoder import encode_scenes, load_encoder, load_gqn
 from gqn_transfer.files import write_atomic, write_text
 from gqn_transfer.model import to_float
 from gqn_transfer.objectives import as_tensors
-from gqn_transfer.presets import PretrainConfig
-from gqn_transfer.pretrain import build
+from gqn_transfer.presets import RENDERING, PretrainConfig
+from gqn_transfer.pretrain import load_objective
 from gqn_transfer.probes import ProbeRow, errors, probe
 from gqn_transfer.scenes import Batch, Scenes
 
@@ -28,13 +28,13 @@ PROBE_SCENES, PROBE_VIEWS, PICTURE_SCENES = 20_000, 3, 5
 def report_encoder(checkpoint: Path, train: Scenes, test: Scenes, folder: Path) -> list[ProbeRow]:
     """Write `predictions.png` (for a GQN) and `probes.csv` into `folder`; return the probes' rows."""
     config = PretrainConfig.from_dict(read_record(checkpoint)["config"])
-    if config.objective == "rendering":
+    if RENDERING in config.decoders:
         batch = test.gather(np.arange(PICTURE_SCENES))
         figure = prediction_figure(batch.images, predictions(checkpoint, batch, config.max_contexts))
         write_atomic(folder / "predictions.png", lambda path: _fill(path, figure_png(figure)))
     rows = probe_rows(checkpoint, train, test)
-    if config.objective == "regression":
-        rows += regressor_rows(checkpoint, config, train, test)
+    if "state" in config.decoders:
+        rows += regressor_rows(checkpoint, test)
     write_text(folder / "probes.csv", as_csv(rows))  # last: its presence says that all is there
     return rows
 
@@ -49,16 +49,14 @@ def probe_rows(checkpoint: Path, train: Scenes, test: Scenes) -> list[ProbeRow]:
     return probe((seen, state), (held_out, test.all_state()), train.meta["state_columns"])
 
 
-def regressor_rows(checkpoint: Path, config: PretrainConfig, train: Scenes, test: Scenes) -> list[ProbeRow]:
+def regressor_rows(checkpoint: Path, test: Scenes) -> list[ProbeRow]:
     """Errors of a supervised regressor's own output on the same held-out views: the ceiling."""
-    module = build(config, train, torch.device("cpu"))
-    tensors = load_tensors(checkpoint)
-    module.load_state_dict({name: tensors[name] for name in module.state_dict()})
-    batch = test.gather(np.arange(len(test)))
+    objective, batch = load_objective(checkpoint), test.gather(np.arange(len(test)))
     images, viewpoints = as_tensors(batch.images[:, :1], batch.viewpoints[:, :1], torch.device("cpu"))
     with torch.no_grad():
-        predicted = module.predict(images, viewpoints).numpy()  # type: ignore[operator]
-    return errors("regressor", predicted, batch.state, train.meta["state_columns"])
+        codes = objective.model.encode_views(images, viewpoints)
+        predicted = objective.heads["state"].predict(codes).numpy()  # type: ignore[operator]
+    return errors("regressor", predicted, batch.state, test.meta["state_columns"])
 
 
 @torch.no_grad()

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gqn_transfer.model import GQN, GQNConfig
-from gqn_transfer.objectives import Rendering, Schedule
+from gqn_transfer.decoders import RenderingDecoder, Schedule
+from gqn_transfer.objectives import Objective
 from gqn_transfer.precision import autocast, choose_device
 from gqn_transfer.scenes import Batch
 
@@ -53,7 +54,7 @@ def main(batch: int = 32, steps: int = 10, device: str = "auto") -> None:
 
 def steps_per_second(model: GQN, batch: int, steps: int, precision: str) -> float:
     """Of the plain bound on random scenes."""
-    objective = Rendering(model, max_contexts=VIEWS - 1, queries=1)
+    objective = Objective(model, {"rendering": RenderingDecoder(model)}, max_contexts=VIEWS - 1)
     optimiser = torch.optim.Adam(model.parameters(), fused=True)
     scenes, schedule = random_scenes(batch, model.config.image_size), Schedule(0.2, 0.0, False)
     device = next(model.parameters()).device
@@ -61,7 +62,7 @@ def steps_per_second(model: GQN, batch: int, steps: int, precision: str) -> floa
         if step == 0:
             started = time.perf_counter()
         with autocast(device, precision):
-            loss, _ = objective.loss(scenes, schedule, np.random.default_rng(0))
+            loss, _ = objective(scenes, schedule, np.random.default_rng(0))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -8,18 +8,27 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from .decoders import DECODERS
 from .model import GQNConfig
 
-OBJECTIVES = ("rendering", "regression", "random")
+RENDERING = "rendering"
+"""The decoder that every GQN has; the others are in `decoders.DECODERS`."""
+PARTS = ("encoder", "decoder")
+"""What `PretrainConfig.train` may name, beside single decoders; "decoder" is all of them."""
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """One pretraining run. Everything anneals over the run's own number of steps."""
 
-    objective: str = "rendering"
-    """`rendering`: the GQN's bound; `regression`: supervised by the simulator's state, the ceiling;
-    `random`: no training at all (steps=0), the control."""
+    decoders: Mapping[str, float] = field(default_factory=lambda: {RENDERING: 1.0})
+    """Decoder -> weight of its loss. `rendering` is the GQN's bound; `state`, supervised by the simulator's
+    state, the ceiling; `segmentation` the kinds of the query's pixels. None at all, with steps=0: the random
+    control. The autoencoder is `rendering` with warm_up=1 and prior_only=1."""
+    train: tuple[str, ...] = PARTS
+    """What gradients reach: "encoder", "decoder" (all of them) or names of single decoders."""
+    start: str = ""
+    """Fingerprint of the checkpoint whose weights the run starts from; "" for new ones."""
     model: GQNConfig = field(default_factory=GQNConfig)
     """Sizes of the networks."""
     steps: int = 4000
@@ -49,17 +58,26 @@ class PretrainConfig:
     prior, and through it r, what the posterior has seen, before the posterior gives it up."""
     adam_epsilon: float = 1e-6
     """Large enough that the noise in a silent encoder's gradients is not amplified."""
+    average: float = 0.0
+    """Decay of the weights' moving average, which is then what is saved; 0 saves the weights themselves."""
     clip_gradient: float = 1.0
     """Largest norm of a step's gradient."""
     seed: int = 0
     """Of initial weights, batches and latents: the same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"objective={self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
-        if (self.steps == 0) != (self.objective == "random"):
+        known = (RENDERING, *DECODERS)
+        if unknown := sorted(set(self.decoders) - set(known)):
+            raise ValueError(f"unknown decoders {', '.join(unknown)}; known: {', '.join(known)}")
+        if unknown := sorted(set(self.train) - {*PARTS, *self.decoders}):
             raise ValueError(
-                f"objective={self.objective!r} with steps={self.steps}: random, and only it, takes 0"
+                f"train={', '.join(self.train)}: {', '.join(unknown)} is none of {', '.join(PARTS)} or of "
+                f"the run's decoders ({', '.join(self.decoders) or 'none'})"
+            )
+        if (self.steps == 0) == bool(self.decoders and self.train):
+            raise ValueError(
+                f"steps={self.steps}, decoders={dict(self.decoders)}, train={self.train}: without steps there "
+                "must be nothing to train, and with them something"
             )
         for name in ("batch", "queries", "max_contexts"):
             if getattr(self, name) < 1:
@@ -70,7 +88,11 @@ class PretrainConfig:
     @property
     def views_needed(self) -> int:
         """Views a scene must have: the queries and, beside them, the contexts."""
-        return self.queries + self.max_contexts if self.objective == "rendering" else 1
+        return self.queries + self.max_contexts if {RENDERING, "segmentation"} & set(self.decoders) else 1
+
+    def trains(self, part: str) -> bool:
+        """True if gradients reach "encoder" or the decoder of that name."""
+        return part in self.train or (part != "encoder" and "decoder" in self.train)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -83,7 +105,7 @@ class PretrainConfig:
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
         values = dict(values)
-        for name in ("learning_rate", "sigma", "label_weights"):
+        for name in ("train", "learning_rate", "sigma", "label_weights"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**(values | {"model": GQNConfig.from_dict(values.get("model", {}))}))
@@ -96,7 +118,7 @@ SMALL = GQNConfig(
 SMALL_RAYS = GQNConfig(representation="conv-rays", pixel_components=3)
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
-        "smoke": PretrainConfig(model=SMALL, steps=20, batch=4),
+        "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
         "cpu-30min": PretrainConfig(
             model=SMALL_RAYS,
             steps=10_000,
@@ -105,9 +127,9 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
             prior_only=0.8,
             warm_up=0.2,
         ),
-        "random": PretrainConfig(objective="random", model=SMALL_RAYS, steps=0),
+        "random": PretrainConfig(decoders={}, model=SMALL_RAYS, steps=0),
         "regressor-20min": PretrainConfig(
-            objective="regression",
+            decoders={"state": 1.0},
             model=SMALL_RAYS,
             steps=9000,
             batch=16,

@@ -31,7 +31,7 @@ def load(name: str) -> ModuleType:
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder")
     train, test = make_scenes(ScenesConfig(scenes=8, test_scenes=8, views=4), folder / "scenes", workers=1)
-    return pretrain(PRESETS["smoke"], train, test, folder / "run").encoder
+    return pretrain(PRESETS["tiny"], train, test, folder / "run").encoder
 
 
 def test_three_lines(encoder: Path) -> None:
@@ -50,7 +50,7 @@ def test_the_readmes_blocks(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> N
             block.replace("100_000", "1").replace("policy_kwargs=eyes", "policy_kwargs=eyes, n_steps=8"),
             names,
         )
-    assert names["features"].shape == (2, PRESETS["smoke"].model.representation_size)
+    assert names["features"].shape == (2, PRESETS["tiny"].model.representation_size)
 
 
 def test_the_readmes_commands_exist() -> None:

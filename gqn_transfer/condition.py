@@ -1,0 +1,49 @@
+"""What a decoder of pictures is asked: the scene's code and the query's viewpoint, as one spatial map."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .rays import RAY_FEATURES, ray_features
+
+CODE_START = 0.3
+"""Scale of the code's first weights: quiet, not silent."""
+
+
+class Condition(nn.Module):
+    """What is asked, as a spatial map (B, c, s, s): the code r and the query's rays, mixed at each cell.
+
+    One network serves all cells and all cameras: it says what the ray through a cell meets in the scene
+    that r describes. r scales and shifts the features of the rays, normalised (which takes out its growth
+    with the number of views) and silent at the start; a spatial r (the tower's) adds its own map.
+    """
+
+    def __init__(
+        self, code_shape: tuple[int, ...], channels: int, size: int, field_of_view: float, width: int = 256
+    ) -> None:
+        super().__init__()
+        self.size, self.field_of_view = size, field_of_view
+        self.rays = nn.Linear(RAY_FEATURES, width)
+        if len(code_shape) == 1:
+            self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], 2 * width))
+        else:
+            pool, project = nn.AdaptiveAvgPool2d(size), nn.Conv2d(code_shape[0], channels, 1)
+            self.code = nn.Sequential(nn.GroupNorm(1, code_shape[0]), pool, project)
+        self.first = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
+        self.second = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.to_map = nn.Linear(width, channels)
+
+    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
+        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s), channels last in memory."""
+        hidden = self.first(self.rays(ray_features(query_viewpoint, self.size, self.field_of_view)))
+        code = self.code(r)
+        if code.dim() == 2:
+            scale, shift = code[:, None, None].chunk(2, dim=-1)
+            hidden = hidden * (1 + scale) + shift
+        spatial = self.to_map(hidden + self.second(hidden)).permute(0, 3, 1, 2)
+        return spatial if code.dim() == 2 else spatial + code
+
+    def quieten_code(self) -> None:
+        """Scale the weights through which the code enters: early codes are noise."""
+        *_, last = (m for m in self.code.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+        last.weight.data.mul_(CODE_START)
