@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
@@ -19,7 +20,8 @@ SHARD_SIZE = 250
 """Scenes per shard: the unit of work, of resuming and of random seeds."""
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True)
+class Job:
     """One shard to make."""
 
     split: str
@@ -28,6 +30,11 @@ class Job(NamedTuple):
     """Its number in that folder."""
     scenes: int
     """How many it holds: `SHARD_SIZE`, or fewer in the last shard."""
+
+    @property
+    def start(self) -> int:
+        """Number of its first scene in the split."""
+        return self.index * SHARD_SIZE
 
 
 def claim(folder: Path, mine: dict[str, Any], name: str = "config.json") -> None:

@@ -256,6 +256,10 @@ def _check_scenes(config: PretrainConfig, scenes: Scenes) -> None:
             f"{scenes.folder}: {facts['views']} views a scene, but {config.max_contexts} contexts and "
             f"{config.queries} queries need {config.views_needed}: render more views"
         )
+    if config.objective == "regression" and not facts["state_columns"]:
+        raise CheckpointError(
+            f"{scenes.folder}: its scenes have no state for regression to learn: choose a preset of rendering"
+        )
 
 
 def _refuse_other_config(folder: Path, config: PretrainConfig) -> None:
