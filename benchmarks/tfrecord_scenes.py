@@ -79,17 +79,27 @@ def convert_scenes(
     source: Path, config: ConversionConfig, out: Path, workers: int | None = None
 ) -> tuple[Scenes, Scenes]:
     """Convert what is missing in `out`/train and `out`/test; return both splits, opened."""
-    claim(out, {"source": SOURCE} | dataclasses.asdict(config))
-    if not _is_finished(out):
-        splits = {split: index_split(source / split, config, split) for split in config.limits}
-        facts = {split: _facts(files, config.limits[split]) for split, files in splits.items()}
-        claim(out, facts, FILES)
-        convert = partial(_convert_shard, config, out)
-        jobs = [job for split in splits for job in missing_shards(out, split, facts[split]["scenes"])]
-        run_jobs({job: partial(convert, job, _pieces(splits[job.split], job)) for job in jobs}, workers)
-        for split, files in splits.items():
-            finish(out / split, _meta(config, files))
+    if _is_finished(out):
+        claim(out, _recipe(config))
+    else:
+        _convert(source, config, out, workers)
     return Scenes.open(out / "train"), Scenes.open(out / "test")
+
+
+def _convert(source: Path, config: ConversionConfig, out: Path, workers: int | None) -> None:
+    splits = {split: index_split(source / split, config, split) for split in config.limits}
+    facts = {split: _facts(files, config.limits[split]) for split, files in splits.items()}
+    claim(out, _recipe(config))  # not before: a mistake in the source must not claim a folder
+    claim(out, facts, FILES)
+    convert = partial(_convert_shard, config, out)
+    jobs = [job for split in splits for job in missing_shards(out, split, facts[split]["scenes"])]
+    run_jobs({job: partial(convert, job, _pieces(splits[job.split], job)) for job in jobs}, workers)
+    for split, files in splits.items():
+        finish(out / split, _meta(config, files))
+
+
+def _recipe(config: ConversionConfig) -> dict[str, Any]:
+    return {"source": SOURCE} | dataclasses.asdict(config)
 
 
 def _is_finished(out: Path) -> bool:
@@ -168,7 +178,7 @@ def _convert_shard(config: ConversionConfig, out: Path, job: Job, pieces: Sequen
 
 def _meta(config: ConversionConfig, files: Sequence[Source]) -> dict[str, Any]:
     return {
-        "recipe": {"source": SOURCE} | dataclasses.asdict(config),
+        "recipe": _recipe(config),
         "files": {file.path.name: len(file.offsets) for file in files},
         "camera_convention": cameras.CONVENTION,
         "camera_note": CAMERA_NOTE,

@@ -244,7 +244,8 @@ def test_packed_and_unpacked_floats_are_the_same() -> None:
 
 def test_other_features_and_unknown_fields_are_passed_over() -> None:
     record = features(0) | {"number": ([3, -1], "int"), "empty": ([], "byte")}
-    strange = b"\x10\x96\x01" + b"\x19" + bytes(8) + b"\x25" + bytes(4) + b"\x7a\x02hi"  # fields 2, 3, 4, 15
+    fields = (b"\x10\x96\x01", b"\x19" + b"\xff" * 8, b"\x25" + b"\xff" * 4, b"\x7a\x02hi")  # 2, 3, 4 and 15
+    strange = b"".join(fields)
     found = parse_example(Record("here", strange + TFRecordWriter.serialize_tf_example(record) + strange))
     assert set(found) == {"frames", "cameras", "number", "empty"}
     assert found["number"].strings == found["empty"].strings == []
@@ -519,8 +520,10 @@ def test_resuming_from_other_files_is_refused(downloaded: Path, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("small_shards")
-@pytest.mark.parametrize("position", [300, -1])
-def test_damage_stops_it_and_finished_shards_stay(downloaded: Path, tmp_path: Path, position: int) -> None:
+@pytest.mark.parametrize(("position", "number", "shards"), [(300, 1, 1), (-1, 3, 2)])
+def test_damage_stops_it_and_finished_shards_stay(
+    downloaded: Path, tmp_path: Path, position: int, number: int, shards: int
+) -> None:
     config = dataclasses.replace(CONFIG, scenes=10)
     for path in downloaded.glob("*/*"):
         write(tmp_path / path.relative_to(downloaded), []).write_bytes(path.read_bytes())
@@ -528,10 +531,10 @@ def test_damage_stops_it_and_finished_shards_stay(downloaded: Path, tmp_path: Pa
     content = bytearray(bad.read_bytes())
     content[position] ^= 1
     bad.write_bytes(content)
-    with pytest.raises(ScenesError, match=rf"{bad}: record \d at byte \d+: its content is damaged"):
+    with pytest.raises(ScenesError, match=rf"{bad}: record {number} at byte \d+: its content is damaged"):
         convert_scenes(tmp_path, config, tmp_path / "out")
     kept = sorted(path.parent.name for path in (tmp_path / "out").glob("train/shard-*/state.npy"))
-    assert kept == (["shard-00000"] if position == 300 else ["shard-00000", "shard-00001"])
+    assert kept == ["shard-00000", "shard-00001"][:shards]
     bad.write_bytes((downloaded / "train" / bad.name).read_bytes())
     assert len(convert_scenes(tmp_path, config, tmp_path / "out")[0]) == 10
 
@@ -561,6 +564,7 @@ def test_files_of_another_set_are_refused_by_name(tmp_path: Path, name: str, mes
     write(tmp_path / "train" / name, [features(0)])
     with pytest.raises(ScenesError, match=message):
         convert_scenes(tmp_path, CONFIG, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
