@@ -58,6 +58,36 @@ def scenes(
     print(f"{len(train)} training and {len(test)} held-out scenes of {views} views in {out}")
 
 
+@app.command(name="scenes-from-tfrecords")
+def scenes_from_tfrecords(
+    source: Positional[Path],
+    dataset: str,
+    out: Path,
+    scenes: int = 20_000,
+    test_scenes: int = 1_000,
+    views: int = 6,
+    image_size: int = 64,
+    workers: int | None = None,
+) -> None:
+    """Convert a data set of DeepMind's GQN into scenes; goes on where an earlier call stopped.
+
+    Args:
+        source: Folder with train/ and test/, each with some of the set's .tfrecord files.
+        dataset: Its name: that of the folder that DeepMind keeps it in.
+        out: Folder for train/ and test/.
+        scenes: Training scenes at most: the first ones.
+        test_scenes: Held-out scenes at most, of the set's own test split.
+        views: Views kept of each scene: the first (jaco has 11, rooms 10, Shepard-Metzler 15, mazes 300).
+        image_size: Pixels, square; other images are resized (mazes has 84, one set of rooms 128).
+        workers: Processes; one per core by default.
+    """
+    from .tfrecord_scenes import ConversionConfig, convert_scenes
+
+    config = ConversionConfig(dataset, scenes, test_scenes, views, image_size)
+    train, test = convert_scenes(source, config, out, workers)
+    print(f"{len(train)} training and {len(test)} held-out scenes of {views} views in {out}")
+
+
 @app.command(name="pretrain")
 def pretrain(
     scenes: Path,

@@ -26,15 +26,20 @@ PROBE_SCENES, PROBE_VIEWS, PICTURE_SCENES = 20_000, 3, 5
 
 
 def report_encoder(checkpoint: Path, train: Scenes, test: Scenes, folder: Path) -> list[ProbeRow]:
-    """Write `predictions.png` (for a GQN) and `probes.csv` into `folder`; return the probes' rows."""
+    """Write `predictions.png` (for a GQN) and `probes.csv` into `folder`; return the probes' rows.
+
+    Scenes without state give no rows.
+    """
     config = PretrainConfig.from_dict(read_record(checkpoint)["config"])
     if RENDERING in config.decoders:
-        batch = test.gather(np.arange(PICTURE_SCENES))
+        batch = test.gather(np.arange(min(PICTURE_SCENES, len(test))))
         figure = prediction_figure(batch.images, predictions(checkpoint, batch, config.max_contexts))
         write_atomic(folder / "predictions.png", lambda path: _fill(path, figure_png(figure)))
-    rows = probe_rows(checkpoint, train, test)
-    if "state" in config.decoders:
-        rows += regressor_rows(checkpoint, test)
+    rows: list[ProbeRow] = []
+    if train.meta["state_columns"]:  # scenes of another source have none, and nothing to probe
+        rows += probe_rows(checkpoint, train, test)
+        if "state" in config.decoders:
+            rows += regressor_rows(checkpoint, test)
     write_text(folder / "probes.csv", as_csv(rows))  # last: its presence says that all is there
     return rows
 

@@ -190,6 +190,10 @@ def _check_scenes(config: PretrainConfig, scenes: Scenes) -> None:
             f"{scenes.folder}: {facts['views']} views a scene, but {config.max_contexts} contexts and "
             f"{config.queries} queries need {config.views_needed}: render more views"
         )
+    if "state" in config.decoders and not facts["state_columns"]:
+        raise CheckpointError(
+            f"{scenes.folder}: its scenes have no state for a decoder to learn: choose a preset of rendering"
+        )
 
 
 def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:

@@ -94,7 +94,7 @@ class Scenes:
         return np.concatenate([shard.state for shard in self.shards])
 
 
-REBUILD = "delete that folder and run the same `gqn-bench scenes` command again; finished shards are kept"
+REBUILD = "delete that folder and run the same `gqn-bench` command again; finished shards are kept"
 
 
 def shard_path(folder: Path, index: int) -> Path:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("doctor", "gallery", "scenes", "pretrain", "evaluate", "list", "run", "report")
+COMMANDS = (
+    "doctor", "gallery", "scenes", "scenes-from-tfrecords", "pretrain", "evaluate", "list", "run", "report",
+)  # fmt: skip
 
 
 def gqn_bench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
