@@ -94,33 +94,53 @@ def pretrain(
     out: Path,
     preset: str = "cpu-30min",
     seed: int = 0,
+    decoders: tuple[str, ...] = (),
+    train: tuple[str, ...] = (),
+    start_from: str | None = None,
+    fresh: int = 0,
     max_seconds: float | None = None,
     device: str = "auto",
     precision: str = "auto",
+    compiled: bool = False,
+    tensorboard: bool = False,
 ) -> None:
     """Train an encoder on rendered scenes; goes on where an earlier call stopped.
 
     Args:
         scenes: Folder that `gqn-bench scenes` wrote.
         out: Folder of the run; the encoder appears in out/encoder.
-        preset: What to train and how long: a name from gqn_transfer.presets.PRESETS.
+        preset: What to train and how long: a name from gqn_transfer.presets.PRESETS, or a TOML file.
         seed: Of weights, batches and latents.
+        decoders: What the codes are trained for instead of the preset's: rendering, state, segmentation.
+        train: What gradients reach: encoder, decoder, or single decoders by name; the preset's by default.
+        start_from: Checkpoint (name or folder) to take weights from; decoders that it lacks are new.
+        fresh: Processes that render new scenes for every batch, instead of drawing from the folder.
         max_seconds: Stop after a checkpoint by then; the same command goes on.
         device: auto, cpu or cuda.
         precision: auto (bf16 where the hardware has it), bf16 or fp32.
+        compiled: Use torch.compile; needs a C++ compiler on a CPU.
+        tensorboard: Write the learning curve for TensorBoard too, into out/tensorboard.
     """
     from gqn_transfer import presets
+    from gqn_transfer.precision import choose_device
     from gqn_transfer.pretrain import pretrain as run
+    from gqn_transfer.ranks import join, local_device
     from gqn_transfer.scenes import Scenes
 
     from .artefacts import provenance
+    from .fresh_scenes import fresh_scenes
 
-    config = dataclasses.replace(presets.preset_named(preset), seed=seed)
-    train, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
-    result = run(
-        config, train, test, out,
-        max_seconds=max_seconds, device=device, precision=precision, provenance=provenance(),
-    )  # fmt: skip
+    changes = {"decoders": dict.fromkeys(decoders, 1.0)} if decoders else {}
+    changes |= {"train": tuple(part for item in train for part in item.split(","))} if train else {}
+    config = dataclasses.replace(presets.preset_named(preset), seed=seed, **changes)
+    training, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
+    ranks = join(local_device(choose_device(device)))
+    with fresh_scenes(training, config, fresh, ranks) as source:
+        result = run(
+            config, training, test, out, start_from=start_from, source=source, max_seconds=max_seconds,
+            device=device, precision=precision, compiled=compiled, tensorboard=tensorboard,
+            provenance=provenance(),
+        )  # fmt: skip
     print(
         f"encoder in {result.encoder}" if result.finished else f"stopped at step {result.step}: run it again"
     )

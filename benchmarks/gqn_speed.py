@@ -15,8 +15,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from gqn_transfer.model import GQN, GQNConfig
 from gqn_transfer.decoders import RenderingDecoder, Schedule
+from gqn_transfer.model import GQN, GQNConfig
 from gqn_transfer.objectives import Objective
 from gqn_transfer.precision import autocast, choose_device
 from gqn_transfer.scenes import Batch

@@ -218,7 +218,11 @@ class Generator(nn.Module):
         """(L, B, z, s, s), or None where latents take their means."""
         size, channels = self.config.latent_map, self.config.latent_channels
         shape = (len(r), channels, size, size)
-        return None if noise is None else torch.stack([noise.of_shape(shape) for _ in range(self.config.layers)]).to(r.device)
+        return (
+            None
+            if noise is None
+            else torch.stack([noise.of_shape(shape) for _ in range(self.config.layers)]).to(r.device)
+        )
 
     def _initial_state(self, like: Tensor) -> State:
         """Zeros, with the batch size, device and type of `like`, channels last in memory."""

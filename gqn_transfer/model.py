@@ -69,9 +69,7 @@ class GQN(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             build = REPRESENTATIONS[config.representation]
-            self.representation = build(
-                config.image_size, config.representation_size, config.field_of_view
-            )
+            self.representation = build(config.image_size, config.representation_size, config.field_of_view)
             self.generator = Generator(config, self.representation.code_shape)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -54,7 +54,9 @@ class Objective(nn.Module):
         noise = Noise(torch.Generator(self.device).manual_seed(int(rng.integers(2**62))), *self.ranks)
         answers = {name: each.loss(question, schedule, noise) for name, each in self.decoders.items()}
         total = torch.stack([self.weights[name] * loss for name, (loss, _) in answers.items()]).sum()
-        return total, lambda: {key: value for _, report in answers.values() for key, value in report().items()}
+        return total, lambda: {
+            key: value for _, report in answers.values() for key, value in report().items()
+        }
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:

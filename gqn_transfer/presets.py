@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -142,7 +144,22 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
 
 
 def preset_named(name: str) -> PretrainConfig:
-    """The preset of that name; ValueError lists what exists."""
+    """The preset of that name, or of a TOML file; ValueError lists what exists."""
+    if name.endswith(".toml"):
+        return _read_preset(Path(name))
     if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+        raise ValueError(
+            f"unknown preset {name!r}; known: {', '.join(PRESETS)}, or a file that ends in .toml"
+        )
     return PRESETS[name]
+
+
+def _read_preset(path: Path) -> PretrainConfig:
+    """Keys of `PretrainConfig`, with a table [model]; `preset` names the one that they change."""
+    try:
+        changes = tomllib.loads(path.read_text(encoding="utf-8"))
+        base = preset_named(changes.pop("preset")).to_dict() if "preset" in changes else {}
+        model = base.get("model", {}) | changes.get("model", {})
+        return PretrainConfig.from_dict(base | changes | {"model": model})
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error

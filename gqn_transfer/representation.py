@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .rays import FIELD_OF_VIEW, RAY_FEATURES, VIEWPOINT_FEATURES, VIEWPOINT_SIZE, ray_features, viewpoint_features
+from .rays import (
+    FIELD_OF_VIEW,
+    RAY_FEATURES,
+    VIEWPOINT_FEATURES,
+    VIEWPOINT_SIZE,
+    ray_features,
+    viewpoint_features,
+)
 
 
 def _check_image_size(name: str, image_size: int, divisor: int) -> None:

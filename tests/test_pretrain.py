@@ -19,9 +19,9 @@ import torch
 from gqn_transfer import checkpoint
 from gqn_transfer import training as loop
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
+from gqn_transfer.decoders import RenderingDecoder, Report, Schedule, StateDecoder, squared_errors
 from gqn_transfer.loader import DrawnScenes, Loader, step_rng
 from gqn_transfer.model import GQN
-from gqn_transfer.decoders import RenderingDecoder, Report, Schedule, StateDecoder, squared_errors
 from gqn_transfer.objectives import Objective
 from gqn_transfer.presets import PRESETS, PretrainConfig, preset_named
 from gqn_transfer.pretrain import Result, build, pretrain
