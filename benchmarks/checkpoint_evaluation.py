@@ -12,6 +12,7 @@ from tqdm import tqdm
 from gqn_transfer.compact import Compact
 from gqn_transfer.encoder import encode_scenes, find_checkpoint, load_encoder, load_gqn
 from gqn_transfer.evaluation import (
+    BATCH,
     CONTEXTS,
     PAPER_SIGMA,
     Figure,
@@ -139,6 +140,8 @@ def evaluate_one(label: str, subject: Subject, ground: Ground) -> Evaluated:
     invariance = list(invariance_of(subject, ground))
     constant = tuple(constants(test.all_state()[:count], test.meta["state_columns"]))
     missing |= {f"probe of {name}": "constant in these scenes" for name in constant}
+    if not (probes or constant):
+        missing["probes"] = "these scenes come without a state that probes know"
     if not invariance:
         missing["view invariance"] = "all codes are equal: the encoder has collapsed"
     figures = (*rendering, *probe_figures(probes), *invariance)
@@ -149,13 +152,18 @@ def rendering_of(label: str, subject: Subject, ground: Ground) -> tuple[list[Fig
     """Figures of the predictions, and what there are none of."""
     if subject.why_no_pictures:
         return [], {"predictions and bound": subject.why_no_pictures}
-    _, too_many = possible_contexts(CONTEXTS, ground.test.meta["views"])
-    missing = {f"predictions from {number} contexts": reason for number, reason in too_many.items()}
+    views = ground.test.meta["views"]
+    _, too_many = possible_contexts(CONTEXTS, views)
+    missing = {}
+    if too_many:
+        reason = f"these scenes have {views} views, and the query is no context"
+        missing[f"predictions from {', '.join(map(str, too_many))} contexts"] = reason
     if subject.why_no_bound:
         missing["bound"] = subject.why_no_bound
     sigmas = tuple(dict.fromkeys((PAPER_SIGMA, subject.final_sigma)))
     protocol = Protocol(ground.contexts, ground.config.samples, sigmas, subject.why_no_bound is None)
-    scenes = tqdm(in_batches(ground.test, ground.count), desc=label, unit="batch", mininterval=1)
+    steps = -(-ground.count // BATCH)
+    scenes = tqdm(in_batches(ground.test, ground.count), label, steps, unit="batch", mininterval=1)
     generator = torch.Generator().manual_seed(ground.config.seed)
     model = load_gqn(subject.folder).to(ground.device)
     return rendering_figures(model, scenes, protocol, generator), missing

@@ -18,7 +18,7 @@ from gqn_transfer.objectives import as_tensors
 from gqn_transfer.prediction_samples import prediction_samples
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.pretrain import build
-from gqn_transfer.probes import ProbeRow, errors, probe
+from gqn_transfer.probes import ProbeRow, errors, probe, quantities
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.subject import Subject, read_subject
 
@@ -56,6 +56,9 @@ def probe_rows(
     subject: Subject, train: Scenes, test: Scenes, count: int, device: torch.device, seed: int = 0
 ) -> list[ProbeRow]:
     """Probes of single-view codes on the first `count` held-out scenes, and a regressor's own output."""
+    columns = train.meta["state_columns"]
+    if not quantities(columns):
+        return []
     encoder = Compact(load_encoder(subject.folder)).to(device)
     scenes, views = min(PROBE_SCENES, len(train)), min(PROBE_VIEWS, train.meta["views"])
     seen = torch.cat(
@@ -63,7 +66,7 @@ def probe_rows(
     )
     state = np.tile(train.all_state()[:scenes], (views, 1))
     held_out = encode_scenes(encoder, test, count, precision="fp32").cpu()
-    rows = probe((seen, state), (held_out, test.all_state()[:count]), train.meta["state_columns"], seed)
+    rows = probe((seen, state), (held_out, test.all_state()[:count]), columns, seed)
     return rows + (regressor_rows(subject, train, test, count) if subject.regresses else [])
 
 

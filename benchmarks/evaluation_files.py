@@ -89,7 +89,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "views": ground.test.meta["views"],
             "query": "the last view of a scene; its contexts are the first of the others",
             "fingerprint": scenes_fingerprint(ground.test, ground.count),
-            **{key: ground.test.meta[key] for key in ("recipe", "renderer", "versions")},
+            **{key: ground.test.meta.get(key) for key in ("recipe", "renderer", "versions")},
         },
         "definitions": dict(DEFINITIONS),
         "checkpoints": {label: _one_json(one) for label, one in evaluation.checkpoints.items()},

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from gqn_transfer.prediction_samples import PredictionSamples
 
-from .figures import SOFT, Sheet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .figures import SOFT, Figure, Sheet
 
 SIZE, GAP, BETWEEN, EDGE = 104, 5, 18, 14
 """1/100 inch: a picture's side, the space between pictures and between groups of them, the margin."""

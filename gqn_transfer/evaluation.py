@@ -23,6 +23,8 @@ from .scenes import Batch, Scenes
 PAPER_SIGMA = 0.7
 """Pixel standard deviation at which the paper reports its bound."""
 CONTEXTS = (1, 2, 3, 5, 7)
+BATCH = 50
+"""Scenes at a time: what the evaluation needs of memory does not depend on how many there are."""
 KINDS = ("prior_sample", "prior_mean", "reconstruction")
 """Images that are judged: latents sampled from the prior, which is the model's prediction; latents at their
 prior means, a single deterministic image; latents from the posterior, which has seen the query image."""
@@ -104,18 +106,13 @@ def rendering_figures(
     ]  # fmt: skip
 
 
-def possible_contexts(asked: Sequence[int], views: int) -> tuple[tuple[int, ...], dict[int, str]]:
-    """Which numbers of contexts scenes of `views` views allow beside the query, and why not the others."""
+def possible_contexts(asked: Sequence[int], views: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which numbers of contexts scenes of `views` views allow beside the query, and which they do not."""
     possible = tuple(number for number in asked if number + 1 <= views)
-    reasons = {
-        number: f"needs {number + 1} views a scene, the query being no context; these scenes have {views}"
-        for number in asked
-        if number not in possible
-    }
-    return possible, reasons
+    return possible, tuple(number for number in asked if number + 1 > views)
 
 
-def in_batches(scenes: Scenes, count: int, size: int = 50) -> Iterator[Batch]:
+def in_batches(scenes: Scenes, count: int, size: int = BATCH) -> Iterator[Batch]:
     """The first `count` scenes, `size` at a time."""
     for start in range(0, count, size):
         yield scenes.gather(np.arange(start, min(start + size, count)))

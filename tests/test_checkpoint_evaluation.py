@@ -82,6 +82,16 @@ def figures_of(evaluation: Evaluation, label: str) -> set[str]:
     return {row.figure for row in evaluation.checkpoints[label].figures}
 
 
+def values_of(evaluation: Evaluation, figure: str, label: str = "gqn") -> list[float]:
+    return [row.value for row in evaluation.checkpoints[label].figures if row.figure == figure]
+
+
+def test_invariance_compares_two_cameras(evaluation: Evaluation) -> None:
+    for label in evaluation.checkpoints:
+        (ratio,) = values_of(evaluation, "view_distance_ratio", label)
+        assert 0.01 < ratio < 1.5  # 0 for one camera twice
+
+
 def test_each_checkpoint_has_the_figures_that_mean_something(evaluation: Evaluation) -> None:
     assert list(evaluation.checkpoints) == ["gqn", "random", "regressor", "prior"]
     for label in evaluation.checkpoints:
@@ -95,9 +105,8 @@ def test_what_is_missing_is_said(evaluation: Evaluation) -> None:
     missing = {label: one.not_computed for label, one in evaluation.checkpoints.items()}
     assert missing["random"] == {"predictions and bound": "untrained"}
     assert missing["regressor"] == {"predictions and bound": "no trained generator (regression)"}
-    too_many = {key for key in missing["gqn"] if key.startswith("predictions from")}
-    assert too_many == {"predictions from 5 contexts", "predictions from 7 contexts"}
-    assert "these scenes have 4" in missing["gqn"]["predictions from 5 contexts"]
+    reason = "these scenes have 4 views, and the query is no context"
+    assert missing["gqn"] == {"predictions from 5, 7 contexts": reason}
     assert "posterior untrained" in missing["prior"]["bound"]
 
 
@@ -110,7 +119,9 @@ def test_the_same_seed_gives_the_same_figures(evaluation: Evaluation, runs: dict
     again = evaluate_checkpoints([str(runs["gqn"])], folder, CONFIG)
     assert again.checkpoints["gqn"].figures == evaluation.checkpoints["gqn"].figures
     other = evaluate_checkpoints([str(runs["gqn"])], folder, dataclasses.replace(CONFIG, seed=4))
-    assert other.checkpoints["gqn"].figures != evaluation.checkpoints["gqn"].figures
+    both = [values_of(found, "prior_sample_psnr") for found in (evaluation, other)]
+    assert both[0] != both[1]
+    assert values_of(other, "prior_mean_psnr") == values_of(evaluation, "prior_mean_psnr")
 
 
 def test_csv_is_long_and_holds_every_figure(evaluation: Evaluation, written: Path) -> None:
@@ -188,6 +199,18 @@ def test_table_has_a_column_a_checkpoint(evaluation: Evaluation) -> None:
     assert "No predictions and bound for random: untrained." in lines
 
 
+def test_more_contexts_than_in_training_are_marked(evaluation: Evaluation) -> None:
+    one = evaluation.checkpoints["gqn"]
+    fewer = dataclasses.replace(one, subject=dataclasses.replace(one.subject, max_contexts=2))
+    console = Console(file=io.StringIO(), width=140)
+    print_evaluation(dataclasses.replace(evaluation, checkpoints={"gqn": fewer}), console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split()[-3] for line in lines if " image " in line] == ["1", "2", "3*"] * 2 + ["2", "image"]
+    assert any(line.startswith("* more contexts than in training") for line in lines)
+    bound = next(line for line in lines if "-ELBO over floor" in line)
+    assert bound.split()[-2] == "2"
+
+
 def test_without_a_generator_the_table_has_no_predictions(runs: dict, folder: Path) -> None:
     console = Console(file=io.StringIO(), width=140)
     print_evaluation(evaluate_checkpoints([str(runs["random"])], folder, CONFIG), console)
@@ -218,6 +241,25 @@ def add_colour(scenes: Scenes) -> None:
     write_json(
         scenes.folder / "meta.json", scenes.meta | {"state_columns": scenes.meta["state_columns"] + COLOURS}
     )
+
+
+def test_scenes_without_a_state_and_labels_have_the_other_figures(
+    runs: dict, tmp_path: Path, make_scenes_folder: Callable
+) -> None:
+    for name, seed in (("train", 0), ("test", 9)):
+        scenes = make_scenes_folder(tmp_path / name, (8,), seed=seed)
+        shard = scenes.folder / "shard-00000"
+        np.save(shard / "state.npy", np.zeros((8, 0), np.float32))
+        np.save(shard / "labels.npy", np.zeros_like(np.load(shard / "labels.npy")))
+        write_json(scenes.folder / "meta.json", scenes.meta | {"state_columns": []})
+    found = evaluate_checkpoints([str(runs["gqn"])], tmp_path, CONFIG)
+    write_evaluation(found, tmp_path / "out")
+    print_evaluation(found, Console(file=io.StringIO()))
+    assert found.checkpoints["gqn"].probes == ()
+    assert "without a state" in found.checkpoints["gqn"].not_computed["probes"]
+    parts = {row.part for row in found.checkpoints["gqn"].figures if row.figure.startswith("prior")}
+    assert parts == {"image"}
+    assert "view_retrieval" in figures_of(found, "gqn")
 
 
 def test_no_such_checkpoint(folder: Path) -> None:

@@ -61,10 +61,11 @@ def test_ties_share_the_hit() -> None:
     assert nearest_is_own(distances).tolist() == [0.5, 1, 0]
 
 
-def test_retrieval_looks_both_ways() -> None:
+def test_ratio_and_retrieval_by_hand() -> None:
     one, other = torch.tensor([[0.0], [10.0]]), torch.tensor([[9.0], [10.0]])
     found = view_invariance(one, other)
     assert found is not None
+    assert found.ratio == pytest.approx((9 + 0) / (10 + 1))
     assert found.retrieval == 0.75  # 0 to 9, 10 to 10 and 10 to 10 are right; 9 is nearest to 10, not 0
 
 
