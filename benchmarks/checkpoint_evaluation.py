@@ -94,8 +94,8 @@ class Evaluation:
 def evaluate_checkpoints(names: Sequence[str], folder: Path, config: EvaluationConfig) -> Evaluation:
     """Evaluate checkpoints, given by name or path, on the scenes in `folder`/train and /test."""
     labels = labels_of(names)
-    subjects = dict(zip(labels, [read_subject(find_checkpoint(name)) for name in names], strict=True))
     train, test = Scenes.open(folder / "train"), Scenes.open(folder / "test")
+    subjects = dict(zip(labels, [read_subject(find_checkpoint(name)) for name in names], strict=True))
     check_all(subjects.values(), train, test)
     contexts, _ = possible_contexts(CONTEXTS, test.meta["views"])
     count, device = min(config.count, len(test)), choose_device(config.device)
