@@ -130,9 +130,12 @@ def pretrain(
     from .artefacts import provenance
     from .fresh_scenes import fresh_scenes
 
-    changes = {"decoders": dict.fromkeys(decoders, 1.0)} if decoders else {}
-    changes |= {"train": tuple(part for item in train for part in item.split(","))} if train else {}
-    config = dataclasses.replace(presets.preset_named(preset), seed=seed, **changes)
+    config = dataclasses.replace(presets.preset_named(preset), seed=seed)
+    if decoders:
+        config = dataclasses.replace(config, decoders=dict.fromkeys(decoders, 1.0))
+    if train:
+        parts = tuple(part for item in train for part in item.split(","))
+        config = dataclasses.replace(config, train=parts)
     training, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
     ranks = join(local_device(choose_device(device)))
     with fresh_scenes(training, config, fresh, ranks) as source:
@@ -147,24 +150,37 @@ def pretrain(
 
 
 @app.command(name="evaluate")
-def evaluate(checkpoint: Positional[str], scenes: Path, out: Path) -> None:
-    """Probe an encoder's codes on held-out scenes and draw what its GQN predicts.
+def evaluate(
+    checkpoint: Positional[str],
+    scenes: Path,
+    out: Path,
+    beside: tuple[str, ...] = (),
+    count: int = 1000,
+    samples: int = 4,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Measure on held-out scenes what a GQN predicts and what its codes say, beside other checkpoints.
 
     Args:
         checkpoint: A shipped name or a checkpoint's folder.
         scenes: Folder that `gqn-bench scenes` wrote.
-        out: Folder for probes.csv and predictions.png.
+        out: Folder for evaluation.json, evaluation.csv, probes.csv and predictions.png.
+        beside: More checkpoints for the same table, such as an untrained one.
+        count: Held-out scenes, at most.
+        samples: Samples of prior and posterior for each query.
+        seed: Of the samples and of the MLP probe.
+        device: auto, cpu or cuda.
     """
-    from gqn_transfer.encoder import find_checkpoint
-    from gqn_transfer.scenes import Scenes
+    from .checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
+    from .evaluation_files import write_evaluation
+    from .evaluation_table import print_evaluation
 
-    from .encoder_report import report_encoder
-
-    train, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
-    table = Table("probe", "quantity", "median error", "R²", title=f"{checkpoint}, one view")
-    for row in report_encoder(find_checkpoint(checkpoint), train, test, out):
-        table.add_row(row.probe, row.quantity, f"{row.median_error:.3f} {row.unit}", f"{row.r2:.2f}")
-    Console().print(table)
+    config = EvaluationConfig(count, samples, seed, device)
+    evaluation = evaluate_checkpoints((checkpoint, *beside), scenes, config)
+    write_evaluation(evaluation, out)
+    print_evaluation(evaluation)
+    print(f"figures: {out / 'evaluation.json'}")
 
 
 @app.command(name="gallery")

@@ -21,11 +21,11 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from .condition import Condition
+from .condition import CONDITIONS
 from .latents import Gaussian, LatentStep, Noise, Rollout
 from .pixels import Pixels, parameters_per_pixel
 from .rays import FIELD_OF_VIEW
-from .upsampling import initialise, upsampler
+from .upsampling import UPSAMPLERS, initialise
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class GeneratorConfig:
     """Gaussians a pixel's distribution is a mixture of (the paper: 1)."""
     core_kernel: int = 3
     """Kernel of the convolutions in the cores, odd (the paper: 5)."""
+    conditioning: str = "rays"
+    """How r and the query viewpoint reach the cores: `rays` (ours) or `broadcast` (the paper)."""
+    picture: str = "convolutional"
+    """From the canvas to the image: `convolutional` (ours) or `linear`, one transposed convolution, which
+    is the paper's full-resolution canvas and its 1x1 output: both are linear in the states (see `upsampling`)."""
     field_of_view: float = FIELD_OF_VIEW
     """Radians: opening angle of the square images, which says where each pixel's ray goes."""
 
@@ -60,6 +65,9 @@ class GeneratorConfig:
             _require_positive(f"{name}_channels", getattr(self, f"{name}_channels"))
         _require_positive("latent_map", self.latent_map)
         _require_positive("pixel_components", self.pixel_components)
+        for name, known in (("conditioning", CONDITIONS), ("picture", UPSAMPLERS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}.")
         if not 1 <= self.layers <= 12:
             raise ValueError(f"layers must be 1 to 12, got {self.layers}.")
         if self.core_kernel < 1 or self.core_kernel % 2 == 0:
@@ -164,12 +172,13 @@ class Generator(nn.Module):
         self.config, self.code_shape = config, code_shape
         channels, size = config.condition_channels, config.latent_map
         patch = config.image_size // size
-        self.condition = Condition(code_shape, channels, size, config.field_of_view)
+        build = CONDITIONS[config.conditioning]
+        self.condition = build(code_shape, channels, size, config.field_of_view)
         self.query_encoder = nn.Sequential(nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU())
         cores = 1 if config.shared_core else config.layers
         self.cores = nn.ModuleList(Core(config) for _ in range(cores))
         outputs = parameters_per_pixel(config.pixel_components)
-        self.decoder = upsampler(config.canvas_channels, patch, outputs)
+        self.decoder = UPSAMPLERS[config.picture](config.canvas_channels, patch, outputs)
         self._initialise()
 
     def _initialise(self) -> None:

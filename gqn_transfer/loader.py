@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from .objectives import tensors
+from .objectives import SceneTensors, tensors
 from .ranks import ALONE, Ranks
 from .scenes import Batch, Scenes
 
@@ -21,7 +21,7 @@ RESIDENT_SHARE = 0.6
 class Source(Protocol):
     """Where the scenes of a training step come from: the same step, the same scenes."""
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> Batch | SceneTensors:
         """The scenes of one step, as arrays or as tensors."""
         ...
 
@@ -32,7 +32,7 @@ class DrawnScenes:
     def __init__(self, scenes: Scenes, batch: int, seed: int, ranks: Ranks = ALONE) -> None:
         self.scenes, self.size, self.seed, self.ranks = scenes, batch, seed, ranks
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> Batch | SceneTensors:
         return self.scenes.gather(self.indices(step))
 
     def indices(self, step: int) -> np.ndarray:
@@ -50,11 +50,11 @@ class ResidentScenes(DrawnScenes):
         super().__init__(scenes, batch, seed, ranks)
         self.device = device
         each = [tensors(Batch(*map(np.ascontiguousarray, shard)), device) for shard in scenes.shards]
-        self.all = Batch(*map(torch.cat, zip(*each, strict=True)))
+        self.all = SceneTensors(*map(torch.cat, zip(*each, strict=True)))
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> SceneTensors:
         index = torch.from_numpy(self.indices(step)).to(self.device)
-        return Batch(*(values[index] for values in self.all))
+        return SceneTensors(*(values[index] for values in self.all))
 
 
 def drawn(scenes: Scenes, batch: int, seed: int, device: torch.device, ranks: Ranks = ALONE) -> DrawnScenes:
@@ -73,7 +73,7 @@ class Loader:
         self.source, self.first_step, self.steps = source, first_step, steps
         self.waited = 0.0
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | SceneTensors]:
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self.source.batch, self.first_step)
             for step in range(self.first_step, self.steps):

@@ -79,7 +79,7 @@ class GQN(nn.Module):
         return self.generator.code_shape
 
     def compile_parts(self) -> None:
-        """Let `torch.compile` fuse encoder and generator; the first steps take minutes, results round anew."""
+        """Let `torch.compile` fuse encoder and generator: slow first steps, and other rounding."""
         self.representation.compile()
         self.generator.roll_out = torch.compile(self.generator.roll_out)  # type: ignore[method-assign]
 

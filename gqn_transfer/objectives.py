@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,15 @@ from .latents import Noise
 from .model import GQN, sum_views
 from .ranks import ALONE, Ranks
 from .scenes import Batch
+
+
+class SceneTensors(NamedTuple):
+    """A `Batch` on a device."""
+
+    images: Tensor
+    viewpoints: Tensor
+    labels: Tensor
+    state: Tensor
 
 
 class Objective(nn.Module):
@@ -48,7 +58,9 @@ class Objective(nn.Module):
         if isinstance(decoder, nn.Module):
             self.heads[name] = decoder
 
-    def forward(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Report]:
+    def forward(
+        self, batch: Batch | SceneTensors, schedule: Schedule, rng: np.random.Generator
+    ) -> tuple[Tensor, Report]:
         """Scalar to minimise, and what computes numbers for the log. All randomness comes from `rng`."""
         question = self._ask(tensors(batch, self.device), schedule, rng)
         noise = Noise(torch.Generator(self.device).manual_seed(int(rng.integers(2**62))), *self.ranks)
@@ -61,13 +73,13 @@ class Objective(nn.Module):
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
         """Held-out figures: of the last view, from 1 and from `max_contexts` of the others."""
-        batch, metrics = tensors(batch, self.device), {}
+        scenes, metrics = tensors(batch, self.device), Metrics()
         if not self.needs_query:
-            return self._errors(self._views_alone(batch), "")
-        views = batch.images.shape[1]
+            return self._errors(self._views_alone(scenes), "")
+        last = np.array([scenes.images.shape[1] - 1])
         for contexts in sorted({1, self.max_contexts}):
-            r = self._encode(batch, np.arange(contexts))
-            metrics |= self._errors(self._question(r, batch, np.array([views - 1])), f"_{contexts}")
+            r = self._encode(scenes, np.arange(contexts))
+            metrics |= self._errors(self._question(r, scenes, last), f"_{contexts}")
             if contexts == 1:
                 metrics["spread"] = spread(r)
         return metrics
@@ -86,7 +98,7 @@ class Objective(nn.Module):
         found = [decoder.errors(question) for decoder in self.decoders.values()]
         return {f"test_{name}{suffix}": value for errors in found for name, value in errors.items()}
 
-    def _ask(self, batch: Batch, schedule: Schedule, rng: np.random.Generator) -> Question:
+    def _ask(self, batch: SceneTensors, schedule: Schedule, rng: np.random.Generator) -> Question:
         if not self.needs_query:
             return self._views_alone(batch)
         views = rng.permutation(batch.images.shape[1])
@@ -98,26 +110,26 @@ class Objective(nn.Module):
             r = self._encode(batch, context).repeat_interleave(self.queries, 0)
         return self._question(r, batch, query)
 
-    def _views_alone(self, batch: Batch) -> Question:
+    def _views_alone(self, batch: SceneTensors) -> Question:
         every = np.arange(batch.images.shape[1])
         return self._question(self.model.encode_views(*seen(batch, every)), batch, every)
 
-    def _question(self, r: Tensor, batch: Batch, query: np.ndarray) -> Question:
+    def _question(self, r: Tensor, batch: SceneTensors, query: np.ndarray) -> Question:
         images, viewpoints = seen(batch, query)
         labels = flat_views(batch.labels[:, query])[:, None]
         return Question(r, viewpoints, images, labels, batch.state.repeat_interleave(len(query), 0))
 
-    def _encode(self, batch: Batch, views: np.ndarray) -> Tensor:
+    def _encode(self, batch: SceneTensors, views: np.ndarray) -> Tensor:
         codes = self.model.encode_views(*seen(batch, views))
         return sum_views(codes.unflatten(0, (len(batch.images), len(views))))
 
 
-def tensors(batch: Batch, device: torch.device) -> Batch:
+def tensors(batch: Batch | SceneTensors, device: torch.device) -> SceneTensors:
     """The same scenes as tensors on `device`; those that are there already stay as they are."""
-    return Batch(*(torch.as_tensor(values, device=device) for values in batch))
+    return SceneTensors(*(torch.as_tensor(values, device=device) for values in batch))
 
 
-def seen(batch: Batch, views: np.ndarray) -> tuple[Tensor, Tensor]:
+def seen(batch: SceneTensors, views: np.ndarray) -> tuple[Tensor, Tensor]:
     """The views of a batch of tensors, flat: uint8 (B*M, 3, H, W) channels last in memory, (B*M, 7)."""
     return flat_views(batch.images[:, views]).permute(0, 3, 1, 2), flat_views(batch.viewpoints[:, views])
 

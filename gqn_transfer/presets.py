@@ -42,9 +42,13 @@ class PretrainConfig:
     max_contexts: int = 3
     """Context views per scene: one number M ~ U{1..max_contexts} a batch, as in the paper."""
     learning_rate: tuple[float, float] = (7e-4, 7e-5)
-    """Adam's, linear from the first to the last step (the paper: 5e-4 to 5e-5 over 1.6e6 steps)."""
+    """Adam's, linear (the paper: 5e-4 to 5e-5)."""
+    learning_rate_share: float = 1.0
+    """Share of the run over which it falls; from there it stays (the paper: 0.8)."""
     sigma: tuple[float, float] = (0.25, 0.15)
-    """Pixel standard deviation, linear over the first half of the run (the paper: 2.0 to 0.7)."""
+    """Pixel standard deviation, from the first step on linear (the paper: 2.0 to 0.7)."""
+    sigma_share: float = 0.5
+    """Share of the run over which it falls; from there it stays (the paper: 0.1)."""
     warm_up: float = 0.15
     """Share of the run in which the query view is its own only context."""
     transition: float = 0.3
@@ -63,7 +67,7 @@ class PretrainConfig:
     average: float = 0.0
     """Decay of the weights' moving average, which is then what is saved; 0 saves the weights themselves."""
     clip_gradient: float = 1.0
-    """Largest norm of a step's gradient."""
+    """Largest norm of a step's gradient; 0 lets it be (the paper)."""
     seed: int = 0
     """Of initial weights, batches and latents: the same seed gives the same run."""
 
@@ -78,12 +82,17 @@ class PretrainConfig:
             )
         if (self.steps == 0) == bool(self.decoders and self.train):
             raise ValueError(
-                f"steps={self.steps}, decoders={dict(self.decoders)}, train={self.train}: without steps there "
-                "must be nothing to train, and with them something"
+                f"steps={self.steps}, decoders={dict(self.decoders)}, train={self.train}: without steps "
+                "there must be nothing to train, and with them something"
             )
         for name in ("batch", "queries", "max_contexts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        for name in ("learning_rate_share", "sigma_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: expected a share of the run, above 0, up to 1"
+                )
         if min(self.warm_up, self.transition) < 0 or self.warm_up + self.transition > 1:
             raise ValueError(f"warm_up={self.warm_up} and transition={self.transition} must fit in one run")
 
@@ -91,6 +100,11 @@ class PretrainConfig:
     def views_needed(self) -> int:
         """Views a scene must have: the queries and, beside them, the contexts."""
         return self.queries + self.max_contexts if {RENDERING, "segmentation"} & set(self.decoders) else 1
+
+    @property
+    def autoencodes(self) -> bool:
+        """True if no view but the query itself is ever a context: its generator knows no other view."""
+        return self.warm_up >= 1 and RENDERING in self.decoders
 
     def trains(self, part: str) -> bool:
         """True if gradients reach "encoder" or the decoder of that name."""
@@ -117,6 +131,11 @@ SMALL = GQNConfig(
     representation="conv-small", representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
     condition_channels=16,
 )  # fmt: skip
+PAPER = GQNConfig(
+    representation="tower", layers=12, shared_core=False, hidden_channels=128, canvas_channels=128,
+    condition_channels=256, latent_map=16, core_kernel=5, conditioning="broadcast", picture="linear",
+)  # fmt: skip
+"""The sizes of Eslami et al. 2018."""
 SMALL_RAYS = GQNConfig(representation="conv-rays", pixel_components=3)
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
@@ -128,6 +147,21 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
             label_weights=(1.0, 8.0, 24.0, 24.0),
             prior_only=0.8,
             warm_up=0.2,
+        ),
+        "paper": PretrainConfig(
+            model=PAPER,
+            steps=2_000_000,
+            batch=36,
+            max_contexts=5,
+            learning_rate=(5e-4, 5e-5),
+            learning_rate_share=0.8,
+            sigma=(2.0, 0.7),
+            sigma_share=0.1,
+            warm_up=0.0,
+            transition=0.0,
+            label_weights=(1.0, 1.0, 1.0, 1.0),
+            adam_epsilon=1e-8,
+            clip_gradient=0.0,
         ),
         "random": PretrainConfig(decoders={}, model=SMALL_RAYS, steps=0),
         "regressor-20min": PretrainConfig(

@@ -158,7 +158,8 @@ def _take_over(objective: Objective, folder: Path) -> None:
     wrong = [name for name in model if name not in known or known[name].shape != own[name].shape]
     if wrong:
         raise CheckpointError(
-            f"{folder} has another model: {wrong[0]} does not fit; give the run the sizes in its checkpoint.json"
+            f"{folder} has another model: {wrong[0]} does not fit; give the run the sizes that its "
+            "checkpoint.json names"
         )
     objective.load_state_dict(known, strict=False)
 

@@ -188,4 +188,4 @@ REPRESENTATIONS: dict[str, type[Representation]] = {
     "tower": Tower,
     "pool": Pool,
 }
-"""Name in `GQNConfig.representation` -> class, built as `cls(image_size, representation_size, field_of_view)`."""
+"""Name in `GQNConfig.representation` -> class, built from image size, code size and field of view."""

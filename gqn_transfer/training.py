@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from .checkpoint import load_tensors, read_record, refuse_other_config, save_checkpoint
 from .decoders import Report, Schedule
 from .loader import Loader, Source, step_rng
-from .objectives import Objective
+from .objectives import Objective, SceneTensors
 from .precision import autocast
 from .presets import PretrainConfig
 from .ranks import Ranks
@@ -90,17 +91,18 @@ class Run:
         # Without a posterior, the inference network takes no part in the loss.
         return DistributedDataParallel(self.objective, find_unused_parameters=True)
 
-    def _update(self, losses: torch.nn.Module, batch: Batch) -> Report:
+    def _update(self, losses: torch.nn.Module, batch: Batch | SceneTensors) -> Report:
         """One gradient step; returns what computes its numbers for the log."""
         config = self.config
         for group in self.optimiser.param_groups:
-            group["lr"] = linear(*config.learning_rate, self.step / config.steps)
+            progress = self.step / config.steps / config.learning_rate_share
+            group["lr"] = linear(*config.learning_rate, progress)
         self.optimiser.zero_grad(set_to_none=True)
         rng = step_rng(config.seed, self.step, "noise")
         with autocast(self.device, self.precision):
             loss, report = losses(batch, schedule(config, self.step), rng)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.named.values(), config.clip_gradient)
+        norm = torch.nn.utils.clip_grad_norm_(self.named.values(), config.clip_gradient or math.inf)
         if not torch.isfinite(loss + norm):
             raise FloatingPointError(
                 f"the loss is {loss.item()}, its gradient's norm {float(norm)} at step {self.step}; the last "
@@ -166,7 +168,7 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
 def schedule(config: PretrainConfig, step: int) -> Schedule:
     """Sigma and the share of self-contexts at `step`."""
     progress = step / config.steps
-    sigma = linear(*config.sigma, progress / 0.5)
+    sigma = linear(*config.sigma, progress / config.sigma_share)
     past_warm_up = (progress - config.warm_up) / max(config.transition, 1e-9)
     return Schedule(sigma, linear(1.0, 0.0, past_warm_up), progress < config.prior_only)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from torch import nn
 
 
@@ -24,6 +27,16 @@ def upsampler(channels: int, scale: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, output, nn.PixelShuffle(last))
 
 
+def linear_upsampler(channels: int, scale: int, outputs: int) -> nn.Sequential:
+    """The same shapes by one linear map of each cell to its pixels.
+
+    The paper adds a transposed convolution of each state (kernel 4, stride 4) to a canvas at full resolution
+    and reads the image by a 1x1 convolution. Cells do not overlap, so both act on cells one by one: adding
+    states at low resolution and mapping cells to pixels once spans the same functions.
+    """
+    return nn.Sequential(nn.Conv2d(channels, outputs * scale**2, 1), nn.PixelShuffle(scale))
+
+
 def initialise(network: nn.Module) -> None:
     """Weights that keep the signal's variance (PyTorch's default shrinks it to 0.58 a layer); no biases."""
     for module in network.modules():
@@ -36,3 +49,9 @@ def initialise(network: nn.Module) -> None:
 def _norm(channels: int) -> nn.GroupNorm:
     """One group: with few channels a group, the normalisation would erase uniform colour."""
     return nn.GroupNorm(1, channels)
+
+
+UPSAMPLERS: Mapping[str, Callable[[int, int, int], nn.Sequential]] = MappingProxyType(
+    {"convolutional": upsampler, "linear": linear_upsampler}
+)
+"""Name in `GeneratorConfig.picture` -> builder: channels, scale, outputs."""

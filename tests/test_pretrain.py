@@ -377,7 +377,7 @@ def test_people_see_the_plateaus_and_what_is_held_out(
     tiny: PretrainConfig, scenes: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tiny, scenes, tmp_path)
-    plateaus, titles, *lines, waited = capsys.readouterr().out.splitlines()
+    plateaus, titles, *lines, _waited = capsys.readouterr().out.splitlines()
     held_out = scenes[1].gather(np.arange(len(scenes[1])))
     pixels = held_out.images[:, -1].astype(np.float64) / 255
     foreground = ((pixels - pixels.mean(0)) ** 2)[held_out.labels[:, -1] > 0].mean()
