@@ -55,8 +55,8 @@ class GeneratorConfig:
     conditioning: str = "rays"
     """How r and the query viewpoint reach the cores: `rays` (ours) or `broadcast` (the paper)."""
     picture: str = "convolutional"
-    """From the canvas to the image: `convolutional` (ours) or `linear`, one transposed convolution, which
-    is the paper's full-resolution canvas and its 1x1 output: both are linear in the states (see `upsampling`)."""
+    """From the canvas to the image: `convolutional` (ours) or `linear`, which spans the same functions as the
+    paper's full-resolution canvas with its 1x1 output (see `upsampling`)."""
     field_of_view: float = FIELD_OF_VIEW
     """Radians: opening angle of the square images, which says where each pixel's ray goes."""
 
