@@ -137,17 +137,15 @@ PAPER = GQNConfig(
 )  # fmt: skip
 """The sizes of Eslami et al. 2018."""
 SMALL_RAYS = GQNConfig(representation="conv-rays", pixel_components=3)
+CPU_30MIN = PretrainConfig(
+    model=SMALL_RAYS, steps=10_000, learning_rate=(1e-3, 7e-5), label_weights=(1.0, 8.0, 24.0, 24.0),
+    prior_only=0.8, warm_up=0.2,
+)  # fmt: skip
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
-        "cpu-30min": PretrainConfig(
-            model=SMALL_RAYS,
-            steps=10_000,
-            learning_rate=(1e-3, 7e-5),
-            label_weights=(1.0, 8.0, 24.0, 24.0),
-            prior_only=0.8,
-            warm_up=0.2,
-        ),
+        "cpu-30min": CPU_30MIN,
+        "autoencoder": dataclasses.replace(CPU_30MIN, warm_up=1.0, transition=0.0, prior_only=1.0),
         "paper": PretrainConfig(
             model=PAPER,
             steps=2_000_000,
