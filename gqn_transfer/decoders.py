@@ -198,18 +198,24 @@ def intersections(logits: Tensor, labels: Tensor) -> Metrics:
     return result
 
 
-def _state_decoder(config: GQNConfig, code_shape: tuple[int, ...], columns: int) -> StateDecoder:
+Weights = Sequence[float]
+
+
+def _state_decoder(
+    config: GQNConfig, code_shape: tuple[int, ...], columns: int, label_weights: Weights
+) -> StateDecoder:
     return StateDecoder(code_shape, columns)
 
 
 def _segmentation_decoder(
-    config: GQNConfig, code_shape: tuple[int, ...], columns: int
+    config: GQNConfig, code_shape: tuple[int, ...], columns: int, label_weights: Weights
 ) -> SegmentationDecoder:
-    return SegmentationDecoder(config, code_shape)
+    return SegmentationDecoder(config, code_shape, label_weights)
 
 
-Build = Callable[[GQNConfig, tuple[int, ...], int], nn.Module]
+Build = Callable[[GQNConfig, tuple[int, ...], int, Weights], nn.Module]
 DECODERS: Mapping[str, Build] = MappingProxyType(
     {"state": _state_decoder, "segmentation": _segmentation_decoder}
 )
-"""Name in `PretrainConfig.decoders` beside "rendering" -> builder: sizes, code's shape, state's columns."""
+"""Name in `PretrainConfig.decoders` beside "rendering" -> builder: sizes, code's shape, number of the state's
+columns, weights by label."""

@@ -49,7 +49,7 @@ class ResidentScenes(DrawnScenes):
     ) -> None:
         super().__init__(scenes, batch, seed, ranks)
         self.device = device
-        each = [tensors(Batch(*map(np.ascontiguousarray, shard)), device) for shard in scenes.shards]
+        each = [tensors(Batch(*map(np.array, shard)), device) for shard in scenes.shards]
         self.all = SceneTensors(*map(torch.cat, zip(*each, strict=True)))
 
     def batch(self, step: int) -> SceneTensors:

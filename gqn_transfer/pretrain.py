@@ -135,7 +135,8 @@ def assemble(config: PretrainConfig, columns: int, ranks: Ranks = ALONE) -> Obje
             continue
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            decoders[name] = DECODERS[name](config.model, model.code_shape, columns)  # type: ignore[assignment]
+            sizes = (config.model, model.code_shape, columns, config.label_weights)
+            decoders[name] = DECODERS[name](*sizes)  # type: ignore[assignment]
     return Objective(model, decoders, config.decoders, config.max_contexts, config.queries, ranks)
 
 

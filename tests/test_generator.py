@@ -170,10 +170,10 @@ def test_the_canvas_accumulates_and_the_posterior_sees_it() -> None:
     core = cores(build())[0]
     source = seeded(0)
     condition, query, *rest = (torch.randn(2, 8, 4, 4, generator=source) for _ in range(7))
-    state, static = State(*rest), core.static(condition, query)
-    after, step = core(state, static, seeded(1), first=False)
+    state, static, noise = State(*rest), core.static(condition, query), torch.randn(2, 2, 4, 4)
+    after, step = core(state, static, noise, first=False)
     torch.testing.assert_close(after.u - state.u, core.canvas(after.h_g))
-    _, other = core(state._replace(u=0 * state.u), static, seeded(1), first=False)
+    _, other = core(state._replace(u=0 * state.u), static, noise, first=False)
     assert step.posterior is not None
     assert other.posterior is not None
     assert (step.posterior.mean - other.posterior.mean).abs().max() > 1e-3
@@ -235,7 +235,7 @@ def test_bfloat16_stays_close_to_float32() -> None:
 
 
 def test_it_starts_alive_with_r_quiet_and_the_viewpoint_heard() -> None:
-    network = Generator(GeneratorConfig(), (256,))
+    network = build(GeneratorConfig(), (256,))
     r, viewpoints = torch.randn(4, 256, generator=seeded(0)), inputs(4)[1]
     with torch.no_grad():
         mean, other_r, other_view = (
@@ -256,7 +256,7 @@ def test_the_sum_over_more_views_is_normalised() -> None:
 
 
 def test_a_linear_picture_is_the_papers_canvas_at_full_resolution() -> None:
-    """States added to a canvas by a transposed convolution, read by a 1x1 one: one map from cells to pixels."""
+    """States added to a canvas by a transposed convolution, read by a 1x1 one: cells mapped to pixels."""
     states = [torch.randn(2, 5, 4, 4, generator=seeded(k)) for k in range(3)]
     add, read = nn.ConvTranspose2d(5, 7, 4, 4, bias=False), nn.Conv2d(7, 3, 1)
     canvas = torch.stack([add(state) for state in states]).sum(0)
