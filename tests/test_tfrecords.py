@@ -612,7 +612,7 @@ def test_from_the_command_line_to_an_encoder(downloaded: Path, tmp_path: Path) -
     assert report_encoder(tmp_path / "run" / "encoder", *scenes, tmp_path / "figures") == []
     assert (tmp_path / "figures/predictions.png").exists()
     regressor = preset_named("regressor-20min")
-    with pytest.raises(CheckpointError, match="no state for regression to learn: choose a preset"):
+    with pytest.raises(CheckpointError, match="no state for a decoder to learn: choose a preset"):
         pretrain(regressor, *scenes, tmp_path / "regressor")
 
 
