@@ -42,7 +42,7 @@ SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
 
 ENCODERS: Mapping[str, Recipe] = MappingProxyType(
     {
-        "smoke-gqn": Recipe("smoke", "smoke"),
+        "smoke-gqn": Recipe("smoke", "tiny"),
         "reach-gqn": Recipe("reach-20k", "cpu-30min"),
         "reach-random": Recipe("reach-20k", "random"),
         "reach-supervised": Recipe("reach-20k", "regressor-20min"),

@@ -58,63 +58,129 @@ def scenes(
     print(f"{len(train)} training and {len(test)} held-out scenes of {views} views in {out}")
 
 
+@app.command(name="scenes-from-tfrecords")
+def scenes_from_tfrecords(
+    source: Positional[Path],
+    dataset: str,
+    out: Path,
+    scenes: int = 20_000,
+    test_scenes: int = 1_000,
+    views: int = 6,
+    image_size: int = 64,
+    workers: int | None = None,
+) -> None:
+    """Convert a data set of DeepMind's GQN into scenes; goes on where an earlier call stopped.
+
+    Args:
+        source: Folder with train/ and test/, each with some of the set's .tfrecord files.
+        dataset: Its name: that of the folder that DeepMind keeps it in.
+        out: Folder for train/ and test/.
+        scenes: Training scenes at most: the first ones.
+        test_scenes: Held-out scenes at most, of the set's own test split.
+        views: Views kept of each scene: the first (jaco has 11, rooms 10, Shepard-Metzler 15, mazes 300).
+        image_size: Pixels, square; other images are resized (mazes has 84, one set of rooms 128).
+        workers: Processes; one per core by default.
+    """
+    from .tfrecord_scenes import ConversionConfig, convert_scenes
+
+    config = ConversionConfig(dataset, scenes, test_scenes, views, image_size)
+    train, test = convert_scenes(source, config, out, workers)
+    print(f"{len(train)} training and {len(test)} held-out scenes of {views} views in {out}")
+
+
 @app.command(name="pretrain")
 def pretrain(
     scenes: Path,
     out: Path,
     preset: str = "cpu-30min",
     seed: int = 0,
+    decoders: tuple[str, ...] = (),
+    train: tuple[str, ...] = (),
+    start_from: str | None = None,
+    fresh: int = 0,
     max_seconds: float | None = None,
     device: str = "auto",
     precision: str = "auto",
+    compiled: bool = False,
+    tensorboard: bool = False,
 ) -> None:
     """Train an encoder on rendered scenes; goes on where an earlier call stopped.
 
     Args:
         scenes: Folder that `gqn-bench scenes` wrote.
         out: Folder of the run; the encoder appears in out/encoder.
-        preset: What to train and how long: a name from gqn_transfer.presets.PRESETS.
+        preset: What to train and how long: a name from gqn_transfer.presets.PRESETS, or a TOML file.
         seed: Of weights, batches and latents.
+        decoders: What the codes are trained for instead of the preset's: rendering, state, segmentation.
+        train: What gradients reach: encoder, decoder, or single decoders by name; the preset's by default.
+        start_from: Checkpoint (name or folder) to take weights from; decoders that it lacks are new.
+        fresh: Processes that render new scenes for every batch, instead of drawing from the folder.
         max_seconds: Stop after a checkpoint by then; the same command goes on.
         device: auto, cpu or cuda.
         precision: auto (bf16 where the hardware has it), bf16 or fp32.
+        compiled: Use torch.compile; needs a C++ compiler on a CPU.
+        tensorboard: Write the learning curve for TensorBoard too, into out/tensorboard.
     """
     from gqn_transfer import presets
+    from gqn_transfer.precision import choose_device
     from gqn_transfer.pretrain import pretrain as run
+    from gqn_transfer.ranks import join, local_device
     from gqn_transfer.scenes import Scenes
 
     from .artefacts import provenance
+    from .fresh_scenes import fresh_scenes
 
     config = dataclasses.replace(presets.preset_named(preset), seed=seed)
-    train, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
-    result = run(
-        config, train, test, out,
-        max_seconds=max_seconds, device=device, precision=precision, provenance=provenance(),
-    )  # fmt: skip
+    if decoders:
+        config = dataclasses.replace(config, decoders=dict.fromkeys(decoders, 1.0))
+    if train:
+        parts = tuple(part for item in train for part in item.split(","))
+        config = dataclasses.replace(config, train=parts)
+    training, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
+    ranks = join(local_device(choose_device(device)))
+    with fresh_scenes(training, config, fresh, ranks) as source:
+        result = run(
+            config, training, test, out, start_from=start_from, source=source, max_seconds=max_seconds,
+            device=device, precision=precision, compiled=compiled, tensorboard=tensorboard,
+            provenance=provenance(),
+        )  # fmt: skip
     print(
         f"encoder in {result.encoder}" if result.finished else f"stopped at step {result.step}: run it again"
     )
 
 
 @app.command(name="evaluate")
-def evaluate(checkpoint: Positional[str], scenes: Path, out: Path) -> None:
-    """Probe an encoder's codes on held-out scenes and draw what its GQN predicts.
+def evaluate(
+    checkpoint: Positional[str],
+    scenes: Path,
+    out: Path,
+    beside: tuple[str, ...] = (),
+    count: int = 1000,
+    samples: int = 4,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Measure on held-out scenes what a GQN predicts and what its codes say, beside other checkpoints.
 
     Args:
         checkpoint: A shipped name or a checkpoint's folder.
         scenes: Folder that `gqn-bench scenes` wrote.
-        out: Folder for probes.csv and predictions.png.
+        out: Folder for evaluation.json, evaluation.csv, probes.csv and predictions.png.
+        beside: More checkpoints for the same table, such as an untrained one.
+        count: Held-out scenes, at most.
+        samples: Samples of prior and posterior for each query.
+        seed: Of the samples and of the MLP probe.
+        device: auto, cpu or cuda.
     """
-    from gqn_transfer.encoder import find_checkpoint
-    from gqn_transfer.scenes import Scenes
+    from .checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
+    from .evaluation_files import write_evaluation
+    from .evaluation_table import print_evaluation
 
-    from .encoder_report import report_encoder
-
-    train, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
-    table = Table("probe", "quantity", "median error", "R²", title=f"{checkpoint}, one view")
-    for row in report_encoder(find_checkpoint(checkpoint), train, test, out):
-        table.add_row(row.probe, row.quantity, f"{row.median_error:.3f} {row.unit}", f"{row.r2:.2f}")
-    Console().print(table)
+    config = EvaluationConfig(count, samples, seed, device)
+    evaluation = evaluate_checkpoints((checkpoint, *beside), scenes, config)
+    write_evaluation(evaluation, out)
+    print_evaluation(evaluation)
+    print(f"figures: {out / 'evaluation.json'}")
 
 
 @app.command(name="gallery")

@@ -9,69 +9,77 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gqn_transfer.checkpoint import load_tensors, read_record
+from gqn_transfer.compact import Compact
+from gqn_transfer.decoders import StateDecoder
 from gqn_transfer.encoder import encode_scenes, load_encoder, load_gqn
+from gqn_transfer.evaluation import in_batches
 from gqn_transfer.files import write_atomic, write_text
-from gqn_transfer.model import to_float
 from gqn_transfer.objectives import as_tensors
-from gqn_transfer.presets import PretrainConfig
-from gqn_transfer.pretrain import build
-from gqn_transfer.probes import ProbeRow, errors, probe
-from gqn_transfer.scenes import Batch, Scenes
+from gqn_transfer.prediction_samples import prediction_samples
+from gqn_transfer.pretrain import load_objective
+from gqn_transfer.probes import ProbeRow, errors, probe, quantities
+from gqn_transfer.scenes import Scenes
+from gqn_transfer.subject import Subject, read_subject
 
-from .figures import figure_png, prediction_figure
+from .figures import figure_png
+from .prediction_figure import prediction_figure
 
-PROBE_SCENES, PROBE_VIEWS, PICTURE_SCENES = 20_000, 3, 5
-"""Training scenes that probes are fitted on, each from its first views alone; rows of the picture."""
+PROBE_SCENES, PROBE_VIEWS = 20_000, 3
+"""Training scenes that probes are fitted on, each from its first views alone."""
+PICTURE_SCENES, PICTURE_SAMPLES, PICTURE_CONTEXTS = 6, 16, 3
+"""Rows of the picture; prior samples of each; context views, if the checkpoint was trained with so many."""
+CPU = torch.device("cpu")
 
 
 def report_encoder(checkpoint: Path, train: Scenes, test: Scenes, folder: Path) -> list[ProbeRow]:
     """Write `predictions.png` (for a GQN) and `probes.csv` into `folder`; return the probes' rows."""
-    config = PretrainConfig.from_dict(read_record(checkpoint)["config"])
-    if config.objective == "rendering":
-        batch = test.gather(np.arange(PICTURE_SCENES))
-        figure = prediction_figure(batch.images, predictions(checkpoint, batch, config.max_contexts))
-        write_atomic(folder / "predictions.png", lambda path: _fill(path, figure_png(figure)))
-    rows = probe_rows(checkpoint, train, test)
-    if config.objective == "regression":
-        rows += regressor_rows(checkpoint, config, train, test)
+    subject = read_subject(checkpoint)
+    if subject.draws:
+        draw_predictions(subject, test, folder / "predictions.png", folder.name)
+    rows = probe_rows(subject, train, test, len(test), CPU)
     write_text(folder / "probes.csv", as_csv(rows))  # last: its presence says that all is there
     return rows
 
 
-def probe_rows(checkpoint: Path, train: Scenes, test: Scenes) -> list[ProbeRow]:
-    """Ridge and MLP probes of single-view codes, fitted on training and scored on held-out scenes."""
-    encoder = load_encoder(checkpoint).representation
-    count, views = min(PROBE_SCENES, len(train)), min(PROBE_VIEWS, train.meta["views"])
-    seen = torch.cat([encode_scenes(encoder, train, count, view) for view in range(views)])
-    state = np.tile(train.all_state()[:count], (views, 1))
-    held_out = encode_scenes(encoder, test, len(test))
-    return probe((seen, state), (held_out, test.all_state()), train.meta["state_columns"])
+def draw_predictions(subject: Subject, test: Scenes, path: Path, title: str, seed: int = 0) -> None:
+    """Write the picture of predictions of the first held-out scenes."""
+    batch = test.gather(np.arange(min(PICTURE_SCENES, len(test))))
+    contexts = min(subject.max_contexts, PICTURE_CONTEXTS, test.meta["views"] - 1)
+    generator = torch.Generator().manual_seed(seed)
+    found = prediction_samples(load_gqn(subject.folder), batch, contexts, PICTURE_SAMPLES, generator)
+    png = figure_png(prediction_figure(found, title))
+    write_atomic(path, lambda temporary: _fill(temporary, png))
 
 
-def regressor_rows(checkpoint: Path, config: PretrainConfig, train: Scenes, test: Scenes) -> list[ProbeRow]:
-    """Errors of a supervised regressor's own output on the same held-out views: the ceiling."""
-    module = build(config, train, torch.device("cpu"))
-    tensors = load_tensors(checkpoint)
-    module.load_state_dict({name: tensors[name] for name in module.state_dict()})
-    batch = test.gather(np.arange(len(test)))
-    images, viewpoints = as_tensors(batch.images[:, :1], batch.viewpoints[:, :1], torch.device("cpu"))
-    with torch.no_grad():
-        predicted = module.predict(images, viewpoints).numpy()  # type: ignore[operator]
-    return errors("regressor", predicted, batch.state, train.meta["state_columns"])
+def probe_rows(
+    subject: Subject, train: Scenes, test: Scenes, count: int, device: torch.device, seed: int = 0
+) -> list[ProbeRow]:
+    """Probes of single-view codes on the first `count` held-out scenes, and a regressor's own output."""
+    columns = train.meta["state_columns"]
+    if not quantities(columns):
+        return []
+    encoder = Compact(load_encoder(subject.folder)).to(device)
+    scenes, views = min(PROBE_SCENES, len(train)), min(PROBE_VIEWS, train.meta["views"])
+    seen = torch.cat(
+        [encode_scenes(encoder, train, scenes, view, precision="fp32").cpu() for view in range(views)]
+    )
+    state = np.tile(train.all_state()[:scenes], (views, 1))
+    held_out = encode_scenes(encoder, test, count, precision="fp32").cpu()
+    rows = probe((seen, state), (held_out, test.all_state()[:count]), columns, seed)
+    return rows + (regressor_rows(subject, test, count) if subject.regresses else [])
 
 
 @torch.no_grad()
-def predictions(checkpoint: Path, batch: Batch, max_contexts: int) -> np.ndarray:
-    """(K, B, H, W, 3) in [0, 1]: the last view, predicted from 1..max_contexts of the others."""
-    model, cpu = load_gqn(checkpoint), torch.device("cpu")
-    _, query = as_tensors(batch.images[:, -1:], batch.viewpoints[:, -1:], cpu)
-    pictures = []
-    for contexts in range(1, max_contexts + 1):
-        seen = torch.from_numpy(batch.images[:, :contexts]).permute(0, 1, 4, 2, 3)
-        r = model.encode(to_float(seen), torch.from_numpy(batch.viewpoints[:, :contexts]))
-        pictures.append(model.predict(r, query, sample=False).clamp(0, 1).permute(0, 2, 3, 1).numpy())
-    return np.stack(pictures)
+def regressor_rows(subject: Subject, test: Scenes, count: int) -> list[ProbeRow]:
+    """Errors of a supervised regressor's own output on the same held-out views: the ceiling."""
+    objective = load_objective(subject.folder)
+    head: StateDecoder = objective.heads["state"]  # type: ignore[assignment]
+    predicted = []
+    for batch in in_batches(test, count):
+        views = as_tensors(batch.images[:, :1], batch.viewpoints[:, :1], CPU)
+        predicted.append(head.predict(objective.model.encode_views(*views)))
+    state = test.all_state()[:count]
+    return errors("regressor", torch.cat(predicted).numpy(), state, test.meta["state_columns"])
 
 
 def as_csv(rows: list[ProbeRow]) -> str:

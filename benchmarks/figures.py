@@ -166,30 +166,10 @@ def _short(label: str) -> str:
     return label.replace(" (", "\n(", 1) if len(label) > 20 else label
 
 
-def prediction_figure(images: np.ndarray, predictions: np.ndarray) -> Figure:
-    """Contexts, truth and predictions of B scenes, one a row.
-
-    images uint8 (B, M, H, W, 3): the contexts first, the query last; predictions (K, B, H, W, 3) in
-    [0, 1], from the first 1..K views.
-    """
-    scenes, contexts = len(images), len(predictions)
-    titles = [f"context {k + 1}" for k in range(contexts)] + ["truth"]
-    titles += [f"predicted\nfrom {k + 1}" for k in range(contexts)]
-    columns = [*images[:, :contexts].swapaxes(0, 1), images[:, -1], *predictions]
-    width, height = float(len(columns)), scenes + 0.45  # inches: one a picture, and the titles
-    figure = Figure(figsize=(width, height), facecolor="white")
-    edges = dict(left=0.005, right=0.995, bottom=0.005, top=scenes / height, wspace=0.04, hspace=0.04)
-    grid = figure.subplots(scenes, len(columns), squeeze=False, gridspec_kw=edges)
-    for column, (title, pictures) in enumerate(zip(titles, columns, strict=True)):
-        grid[0, column].set_title(title, fontsize=8, color=INK)
-        for row, picture in enumerate(pictures):
-            grid[row, column].imshow(picture, interpolation="nearest")
-            grid[row, column].set_axis_off()
-    return figure
-
-
 GAP, TILE = 8, 256
 """Of sheets of pictures, whose unit is 1/100 inch: the space between pictures, and their size."""
+HEAT = "magma"
+"""Colours of maps of errors and deviations."""
 
 
 def task_figure(
@@ -230,17 +210,37 @@ def overview_figure(entries: Sequence[tuple[str, str, np.ndarray, np.ndarray]]) 
 class Sheet:
     """A white page of pictures and text, measured in 1/100 inch from its top left corner."""
 
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
+    def __init__(self, width: float, height: float, tile: float = TILE) -> None:
+        self.width, self.height, self.tile = width, height, tile
         self.figure = Figure(figsize=(width / 100, height / 100), facecolor="white")
 
     def text(self, left: float, baseline: float, words: str, color: str = INK, **how: Any) -> None:
         """Words that begin at `left` and stand on `baseline`."""
         self.figure.text(left / self.width, 1 - baseline / self.height, words, color=color, **how)
 
-    def picture(self, left: float, top: float, picture: np.ndarray) -> None:
-        """A square picture of `TILE`; a small one keeps its pixels."""
-        size = TILE / self.width, TILE / self.height
-        axes = self.figure.add_axes((left / self.width, 1 - top / self.height - size[1], *size))
-        axes.imshow(picture, interpolation="nearest" if len(picture) < TILE else "lanczos")
+    def picture(self, left: float, top: float, picture: np.ndarray, **how: Any) -> None:
+        """A square picture of `tile`; a small one keeps its pixels."""
+        axes = self._axes(left, top, self.tile, self.tile)
+        axes.imshow(picture, interpolation="nearest" if len(picture) < TILE else "lanczos", **how)
         axes.set_axis_off()
+
+    def heat(self, left: float, top: float, values: np.ndarray, most: float) -> None:
+        """A square map (H, W) of values from 0, dark, to `most`, light."""
+        self.picture(left, top, values, cmap=HEAT, vmin=0, vmax=most)
+
+    def rule(self, left: float, top: float, width: float) -> None:
+        """A thin horizontal line."""
+        self._axes(left, top, width, 0.8).set_facecolor(FAINT)
+
+    def heat_scale(self, left: float, top: float, most: float) -> None:
+        """The bar, as wide as a picture, that says what the colours of `heat` mean."""
+        axes = self._axes(left, top, self.tile, 7)
+        axes.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, aspect="auto")
+        for end, words in (("left", "0"), ("right", f"≥ {most:.2f}")):
+            self.text(left + self.tile * (end == "right"), top + 17, words, SOFT, fontsize=7, ha=end)
+
+    def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        place = left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
+        axes = self.figure.add_axes(place, xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return axes

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from gqn_transfer.envs import cameras, rendering, state
 from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.reference import reference_renders
 from gqn_transfer.envs.scenes import SCENE_CAMERAS, sample_scenes
-from gqn_transfer.files import read_json, write_json
 from gqn_transfer.reference import write_reference
-from gqn_transfer.scenes import Scenes, ScenesError, finish, shard_path, write_shard
+from gqn_transfer.scenes import Scenes, finish, write_shard
 
-from .processes import worker_pool
 from .provenance import library_versions
+from .shard_jobs import Job, claim, missing_shards, run_jobs
 
-SHARD_SIZE = 250
-"""Scenes per shard: the unit of work, of resuming and of random seeds."""
 TEST_SPLIT_KEY = 1
 """Spawn key of the held-out split: its seeds never meet the training split's."""
 
@@ -57,55 +52,18 @@ class ScenesConfig:
 
 def make_scenes(config: ScenesConfig, folder: Path, workers: int | None = None) -> tuple[Scenes, Scenes]:
     """Render what is missing in `folder`/train and `folder`/test; return both splits, opened."""
-    _claim(folder, config)
+    claim(folder, dataclasses.asdict(config))
     sizes = {"train": config.scenes, "test": config.test_scenes}
-    todo = [job for split, size in sizes.items() for job in _missing_shards(folder, split, size)]
-    _render(config, folder, todo, workers)
+    jobs = [job for split, size in sizes.items() for job in missing_shards(folder, split, size)]
+    run_jobs({job: partial(_render_shard, config, folder, job) for job in jobs}, workers)
     return _open_or_finish(folder / "train", config), _open_or_finish(folder / "test", config)
 
 
-def _claim(folder: Path, config: ScenesConfig) -> None:
-    """Refuse a folder that holds scenes of another config; clear what an interruption left behind."""
-    path = folder / "config.json"
-    mine = dataclasses.asdict(config)
-    if path.exists() and (theirs := read_json(path)) != mine:
-        different = {key: (theirs.get(key), mine[key]) for key in mine if theirs.get(key) != mine[key]}
-        raise ScenesError(f"{folder} holds other scenes (theirs, yours): {different}; choose another --out")
-    write_json(path, mine)
-    for leftover in folder.glob("*/.shard-*.tmp"):
-        writer = leftover.name.split(".")[-2]
-        if not Path("/proc", writer).exists():
-            shutil.rmtree(leftover)
-
-
-Job = tuple[str, int, int]
-"""Split, shard index, scenes in it."""
-
-
-def _missing_shards(folder: Path, split: str, scenes: int) -> list[Job]:
-    shards = range(-(-scenes // SHARD_SIZE))
-    jobs = [(split, index, min(SHARD_SIZE, scenes - index * SHARD_SIZE)) for index in shards]
-    return [job for job in jobs if not shard_path(folder / split, job[1]).exists()]
-
-
-def _render(config: ScenesConfig, folder: Path, jobs: list[Job], workers: int | None) -> None:
-    if not jobs:
-        return
-    with (
-        worker_pool(workers, len(jobs)) as pool,
-        tqdm(total=sum(job[2] for job in jobs), unit="scene", desc="scenes", mininterval=1.0) as bar,
-    ):
-        futures = {pool.submit(_render_shard, config, folder, *job): job for job in jobs}
-        for future in as_completed(futures):
-            future.result()
-            bar.update(futures[future][2])
-
-
-def _render_shard(config: ScenesConfig, folder: Path, split: str, index: int, scenes: int) -> None:
-    key = (index,) if split == "train" else (TEST_SPLIT_KEY, index)
+def _render_shard(config: ScenesConfig, folder: Path, job: Job) -> None:
+    key = (job.index,) if job.split == "train" else (TEST_SPLIT_KEY, job.index)
     rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=key))
-    arrays = sample_scenes(scenes, config.views, rng, config.image_size, config.randomize, config.camera)
-    write_shard(folder / split, index, arrays)
+    arrays = sample_scenes(job.scenes, config.views, rng, config.image_size, config.randomize, config.camera)
+    write_shard(folder / job.split, job.index, arrays)
 
 
 def _open_or_finish(folder: Path, config: ScenesConfig) -> Scenes:

@@ -7,6 +7,7 @@ always has the weights it describes.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from .files import read_json, write_atomic, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CAMERA_CONVENTION = "xyz-cosyaw-sinyaw-cospitch-sinpitch/z-up/metres"
 """The viewpoint convention every checkpoint is trained in; `envs.cameras` states it in full."""
 WEIGHTS, OTHER_WEIGHTS, RECORD = "weights.safetensors", "weights-2.safetensors", "checkpoint.json"
@@ -62,6 +63,14 @@ def read_record(folder: Path) -> dict[str, Any]:
                 "train the encoder again with this version, or use the version that wrote it"
             )
     return record
+
+
+def refuse_other_config(folder: Path, config: dict[str, Any]) -> None:
+    """CheckpointError unless the checkpoint in `folder` was made with `config`."""
+    if read_record(folder)["config"] != json.loads(json.dumps(config)):
+        raise CheckpointError(
+            f"{folder} belongs to another configuration; choose another --out, or delete it"
+        )
 
 
 def load_tensors(folder: Path) -> dict[str, Tensor]:

@@ -113,8 +113,10 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 @torch.no_grad()
-def encode_scenes(encoder: nn.Module, scenes: Scenes, count: int, view: int = 0, batch: int = 128) -> Tensor:
-    """Single-view codes (N, features_dim) of view `view` of the first `count` scenes."""
+def encode_scenes(
+    encoder: nn.Module, scenes: Scenes, count: int, view: int = 0, batch: int = 128, precision: str = "auto"
+) -> Tensor:
+    """Codes (N, features_dim) of view `view` alone of the first `count` scenes."""
     device = next(encoder.parameters()).device
     codes = []
     for start in range(0, min(count, len(scenes)), batch):
@@ -122,7 +124,7 @@ def encode_scenes(encoder: nn.Module, scenes: Scenes, count: int, view: int = 0,
         images, viewpoints = as_tensors(
             rows.images[:, view : view + 1], rows.viewpoints[:, view : view + 1], device
         )
-        with autocast(device):
+        with autocast(device, precision):
             codes.append(encoder(images.float() / 255, viewpoints).flatten(1).float())
     return torch.cat(codes)
 

@@ -21,13 +21,11 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from .latents import Gaussian, LatentStep, Rollout
-from .pixels import Pixels
-from .rays import RAY_FEATURES, ray_features
-from .representation import FIELD_OF_VIEW
-
-CODE_START = 0.3
-"""Scale of the code's first weights in the generator: quiet, not silent."""
+from .condition import CONDITIONS
+from .latents import Gaussian, LatentStep, Noise, Rollout
+from .pixels import Pixels, parameters_per_pixel
+from .rays import FIELD_OF_VIEW
+from .upsampling import UPSAMPLERS, initialise
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,22 @@ class GeneratorConfig:
     """Gaussians a pixel's distribution is a mixture of (the paper: 1)."""
     core_kernel: int = 3
     """Kernel of the convolutions in the cores, odd (the paper: 5)."""
+    conditioning: str = "rays"
+    """How r and the query viewpoint reach the cores: `rays` (ours) or `broadcast` (the paper)."""
+    picture: str = "convolutional"
+    """From the canvas to the image: `convolutional` (ours) or `linear`, which spans the same functions as the
+    paper's full-resolution canvas with its 1x1 output (see `upsampling`)."""
+    field_of_view: float = FIELD_OF_VIEW
+    """Radians: opening angle of the square images, which says where each pixel's ray goes."""
 
     def __post_init__(self) -> None:
         for name in ("hidden", "latent", "canvas", "condition"):
             _require_positive(f"{name}_channels", getattr(self, f"{name}_channels"))
         _require_positive("latent_map", self.latent_map)
         _require_positive("pixel_components", self.pixel_components)
+        for name, known in (("conditioning", CONDITIONS), ("picture", UPSAMPLERS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}.")
         if not 1 <= self.layers <= 12:
             raise ValueError(f"layers must be 1 to 12, got {self.layers}.")
         if self.core_kernel < 1 or self.core_kernel % 2 == 0:
@@ -133,10 +141,11 @@ class Core(nn.Module):
         return Static(generation, self.static_inference(torch.cat([condition, query], dim=1)))
 
     def forward(
-        self, state: State, static: Static, generator: torch.Generator | None, first: bool
+        self, state: State, static: Static, noise: Tensor | None, first: bool
     ) -> tuple[State, LatentStep]:
         """One layer. z comes from the posterior where there is one, else from the prior.
 
+        noise: (B, z, s, s), or None: z is then the mean.
         first: the state is zero, so its convolutions are left out (an unshared first core has
         them all the same).
         """
@@ -150,65 +159,9 @@ class Core(nn.Module):
                 e_gates = e_gates + self.inference(torch.cat([h_e, h_g, u], dim=1))
             h_e, c_e = _lstm_update(e_gates, c_e)
             posterior = Gaussian.from_parameters(self.posterior(h_e))
-        z = (posterior or prior).sample(generator)
+        z = (posterior or prior).sample(noise)
         h_g, c_g = _lstm_update(gates + self.latent(z), c_g)
         return State(h_g, c_g, h_e, c_e, u + self.canvas(h_g)), LatentStep(prior, posterior, z)
-
-
-class Condition(nn.Module):
-    """What is asked, as a spatial map (B, c, s, s): the code r and the query's rays, mixed at each cell.
-
-    One network serves all cells and all cameras: it says what the ray through a cell meets in the scene
-    that r describes. r scales and shifts the features of the rays, normalised (which takes out its growth
-    with the number of views) and silent at the start; a spatial r (the tower's) adds its own map.
-    """
-
-    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, width: int = 256) -> None:
-        super().__init__()
-        self.size = size
-        self.rays = nn.Linear(RAY_FEATURES, width)
-        if len(code_shape) == 1:
-            self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], 2 * width))
-        else:
-            pool, project = nn.AdaptiveAvgPool2d(size), nn.Conv2d(code_shape[0], channels, 1)
-            self.code = nn.Sequential(nn.GroupNorm(1, code_shape[0]), pool, project)
-        self.first = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
-        self.second = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.to_map = nn.Linear(width, channels)
-
-    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
-        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s), channels last in memory."""
-        hidden = self.first(self.rays(ray_features(query_viewpoint, self.size, FIELD_OF_VIEW)))
-        code = self.code(r)
-        if code.dim() == 2:
-            scale, shift = code[:, None, None].chunk(2, dim=-1)
-            hidden = hidden * (1 + scale) + shift
-        spatial = self.to_map(hidden + self.second(hidden)).permute(0, 3, 1, 2)
-        return spatial if code.dim() == 2 else spatial + code
-
-
-def _decoder(config: GeneratorConfig) -> nn.Sequential:
-    """Canvas (B, u, s, s) -> pixel parameters (B, n, H, W), linear: each stage doubles the resolution."""
-    channels, scale = config.canvas_channels, config.image_size // config.latent_map
-    layers: list[nn.Module] = [_norm(channels), nn.SiLU()]
-    stages = max(scale.bit_length() - 2, 0)  # the last doubling is a PixelShuffle
-    for stage in range(stages):
-        width = max(config.canvas_channels >> stage, 16)
-        layers.append(nn.ConvTranspose2d(channels, width, 4, 2, 1))
-        if stage < stages - 1:  # normalisation is slow at high resolution
-            layers.append(_norm(width))
-        layers.append(nn.SiLU())
-        channels = width
-    last = scale >> stages
-    components = config.pixel_components
-    parameters = 3 if components == 1 else 4 * components
-    output = nn.Conv2d(channels, parameters * last**2, 3, padding=1)
-    return nn.Sequential(*layers, output, nn.PixelShuffle(last))
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    """One group: with few channels a group, the normalisation would erase uniform colour."""
-    return nn.GroupNorm(1, channels)
 
 
 class Generator(nn.Module):
@@ -219,22 +172,19 @@ class Generator(nn.Module):
         self.config, self.code_shape = config, code_shape
         channels, size = config.condition_channels, config.latent_map
         patch = config.image_size // size
-        self.condition = Condition(code_shape, channels, size)
+        build = CONDITIONS[config.conditioning]
+        self.condition = build(code_shape, channels, size, config.field_of_view)
         self.query_encoder = nn.Sequential(nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU())
         cores = 1 if config.shared_core else config.layers
         self.cores = nn.ModuleList(Core(config) for _ in range(cores))
-        self.decoder = _decoder(config)
+        outputs = parameters_per_pixel(config.pixel_components)
+        self.decoder = UPSAMPLERS[config.picture](config.canvas_channels, patch, outputs)
         self._initialise()
 
     def _initialise(self) -> None:
-        """Variance-preserving start; r quiet; mid-grey mean (PyTorch's default shrinks 0.58x)."""
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        *_, last = (m for m in self.condition.code.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
-        last.weight.data.mul_(CODE_START)
+        """As `initialise`; r quiet; mid-grey mean."""
+        initialise(self)
+        self.condition.quieten_code()
         *_, (_, output_bias) = self.decoder.named_parameters()
         nn.init.constant_(output_bias, 0.5)
         if self.config.pixel_components > 1:  # components must differ to part ways
@@ -245,7 +195,7 @@ class Generator(nn.Module):
         r: Tensor,
         query_viewpoint: Tensor,
         query_image: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Noise | None = None,
     ) -> Rollout:
         """Roll the layers out: training, reconstruction or prediction.
 
@@ -253,6 +203,14 @@ class Generator(nn.Module):
         (B, 3, H, W) in [0, 1]: latents come from the posterior, without it from the prior.
         generator: latents are sampled with it; without one each takes its mean.
         """
+        noise = self._draw(Noise.of(generator), r)
+        parameters, steps = self.roll_out(r, query_viewpoint, query_image, noise)
+        return Rollout(Pixels.from_parameters(parameters, self.config.pixel_components), steps)
+
+    def roll_out(
+        self, r: Tensor, query_viewpoint: Tensor, query_image: Tensor | None, noise: Tensor | None
+    ) -> tuple[Tensor, tuple[LatentStep, ...]]:
+        """`forward` on noise (L, B, z, s, s) that is drawn already: parameters of pixels, and the layers."""
         condition = self.condition(r, query_viewpoint)
         query = None if query_image is None else self.query_encoder(query_image)
         cores = cast("list[Core]", list(self.cores))
@@ -260,10 +218,20 @@ class Generator(nn.Module):
         state, steps = self._initial_state(condition), []
         for layer in range(self.config.layers):
             which = layer % len(cores)
-            state, step = cores[which](state, statics[which], generator, layer == 0)
+            of_layer = None if noise is None else noise[layer]
+            state, step = cores[which](state, statics[which], of_layer, layer == 0)
             steps.append(step)
-        pixels = Pixels.from_parameters(self.decoder(state.u), self.config.pixel_components)
-        return Rollout(pixels, tuple(steps))
+        return self.decoder(state.u), tuple(steps)
+
+    def _draw(self, noise: Noise | None, r: Tensor) -> Tensor | None:
+        """(L, B, z, s, s), or None where latents take their means."""
+        size, channels = self.config.latent_map, self.config.latent_channels
+        shape = (len(r), channels, size, size)
+        return (
+            None
+            if noise is None
+            else torch.stack([noise.of_shape(shape) for _ in range(self.config.layers)]).to(r.device)
+        )
 
     def _initial_state(self, like: Tensor) -> State:
         """Zeros, with the batch size, device and type of `like`, channels last in memory."""

@@ -15,6 +15,26 @@ LOG_STD_BOUND = 5.0
 """Latent log standard deviations are squashed smoothly into (-5, 5)."""
 
 
+class Noise(NamedTuple):
+    """Standard normal numbers for one rank of a data-parallel run: those of its part of the whole batch."""
+
+    generator: torch.Generator
+    rank: int = 0
+    ranks: int = 1
+
+    @classmethod
+    def of(cls, source: torch.Generator | Noise | None) -> Noise | None:
+        """A plain generator is the noise of a run of one rank."""
+        return cls(source) if isinstance(source, torch.Generator) else source
+
+    def of_shape(self, shape: tuple[int, ...]) -> Tensor:
+        """(B, ...) for this rank's B scenes, on the generator's device."""
+        count, *rest = shape
+        whole = (self.ranks * count, *rest)
+        drawn = torch.randn(whole, generator=self.generator, device=self.generator.device)
+        return drawn[self.rank * count :][:count]
+
+
 class Gaussian(NamedTuple):
     """Diagonal Gaussian over one latent layer, (B, z, s, s), float32."""
 
@@ -31,12 +51,9 @@ class Gaussian(NamedTuple):
         """The same Gaussian, cut off from gradients."""
         return Gaussian(self.mean.detach(), self.log_std.detach())
 
-    def sample(self, generator: torch.Generator | None) -> Tensor:
-        """A reparameterised sample, or the mean when there is no generator."""
-        if generator is None:
-            return self.mean
-        noise = torch.randn(self.mean.shape, generator=generator, device=generator.device)
-        return self.mean + self.log_std.exp() * noise.to(self.mean.device)
+    def sample(self, noise: Tensor | None) -> Tensor:
+        """Mean plus deviation times standard normal `noise` (B, z, s, s), or the mean without any."""
+        return self.mean if noise is None else self.mean + self.log_std.exp() * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density, summed over all but the batch: (B,), nats."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .generator import Generator, GeneratorConfig, Rollout
+from .latents import Noise
 from .pixels import Pixels, likelihood_floor
 from .rays import VIEWPOINT_SIZE
 from .representation import REPRESENTATIONS
@@ -68,7 +69,7 @@ class GQN(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             build = REPRESENTATIONS[config.representation]
-            self.representation = build(config.image_size, config.representation_size)
+            self.representation = build(config.image_size, config.representation_size, config.field_of_view)
             self.generator = Generator(config, self.representation.code_shape)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -76,6 +77,11 @@ class GQN(nn.Module):
     def code_shape(self) -> tuple[int, ...]:
         """Shape of one scene code: (C,), or (C, h, w) for the tower."""
         return self.generator.code_shape
+
+    def compile_parts(self) -> None:
+        """Let `torch.compile` fuse encoder and generator: slow first steps, and other rounding."""
+        self.representation.compile()
+        self.generator.roll_out = torch.compile(self.generator.roll_out)  # type: ignore[method-assign]
 
     def encode_views(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """Code of each view: images (B, 3, H, W), viewpoints (B, 7) -> (B, C[, h, w]), float32.
@@ -147,7 +153,7 @@ class GQN(nn.Module):
         r: Tensor,
         query_viewpoint: Tensor,
         query_image: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Noise | None = None,
     ) -> Rollout:
         """`Generator.forward` on checked inputs; the query image may be uint8."""
         if r.shape[1:] != self.code_shape or query_viewpoint.shape != (len(r), VIEWPOINT_SIZE):

@@ -10,6 +10,11 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 
+def parameters_per_pixel(components: int) -> int:
+    """Numbers that a mixture of `components` colours takes; one has no weight."""
+    return 3 if components == 1 else 4 * components
+
+
 class Pixels(NamedTuple):
     """Independent pixels. One component is the paper's likelihood.
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .decoders import DECODERS
 from .model import GQNConfig
 
-OBJECTIVES = ("rendering", "regression", "random")
+RENDERING = "rendering"
+"""The decoder that every GQN has; the others are in `decoders.DECODERS`."""
+PARTS = ("encoder", "decoder")
+"""What `PretrainConfig.train` may name, beside single decoders; "decoder" is all of them."""
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """One pretraining run. Everything anneals over the run's own number of steps."""
 
-    objective: str = "rendering"
-    """`rendering`: the GQN's bound; `regression`: supervised by the simulator's state, the ceiling;
-    `random`: no training at all (steps=0), the control."""
+    decoders: Mapping[str, float] = field(default_factory=lambda: {RENDERING: 1.0})
+    """Decoder -> weight of its loss. `rendering` is the GQN's bound; `state`, supervised by the simulator's
+    state, the ceiling; `segmentation` the kinds of the query's pixels. None at all, with steps=0: the random
+    control. The autoencoder is `rendering` with warm_up=1 and prior_only=1."""
+    train: tuple[str, ...] = PARTS
+    """What gradients reach: "encoder", "decoder" (all of them) or names of single decoders."""
+    start: str = ""
+    """Fingerprint of the checkpoint whose weights the run starts from; "" for new ones."""
     model: GQNConfig = field(default_factory=GQNConfig)
     """Sizes of the networks."""
     steps: int = 4000
@@ -31,9 +42,13 @@ class PretrainConfig:
     max_contexts: int = 3
     """Context views per scene: one number M ~ U{1..max_contexts} a batch, as in the paper."""
     learning_rate: tuple[float, float] = (7e-4, 7e-5)
-    """Adam's, linear from the first to the last step (the paper: 5e-4 to 5e-5 over 1.6e6 steps)."""
+    """Adam's, linear (the paper: 5e-4 to 5e-5)."""
+    learning_rate_share: float = 1.0
+    """Share of the run over which it falls; from there it stays (the paper: 0.8)."""
     sigma: tuple[float, float] = (0.25, 0.15)
-    """Pixel standard deviation, linear over the first half of the run (the paper: 2.0 to 0.7)."""
+    """Pixel standard deviation, from the first step on linear (the paper: 2.0 to 0.7)."""
+    sigma_share: float = 0.5
+    """Share of the run over which it falls; from there it stays (the paper: 0.1)."""
     warm_up: float = 0.15
     """Share of the run in which the query view is its own only context."""
     transition: float = 0.3
@@ -49,28 +64,51 @@ class PretrainConfig:
     prior, and through it r, what the posterior has seen, before the posterior gives it up."""
     adam_epsilon: float = 1e-6
     """Large enough that the noise in a silent encoder's gradients is not amplified."""
+    average: float = 0.0
+    """Decay of the weights' moving average, which is then what is saved; 0 saves the weights themselves."""
     clip_gradient: float = 1.0
-    """Largest norm of a step's gradient."""
+    """Largest norm of a step's gradient; 0 lets it be (the paper)."""
     seed: int = 0
     """Of initial weights, batches and latents: the same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"objective={self.objective!r}: expected one of {', '.join(OBJECTIVES)}")
-        if (self.steps == 0) != (self.objective == "random"):
+        known = (RENDERING, *DECODERS)
+        if unknown := sorted(set(self.decoders) - set(known)):
+            raise ValueError(f"unknown decoders {', '.join(unknown)}; known: {', '.join(known)}")
+        if unknown := sorted(set(self.train) - {*PARTS, *self.decoders}):
             raise ValueError(
-                f"objective={self.objective!r} with steps={self.steps}: random, and only it, takes 0"
+                f"train={', '.join(self.train)}: {', '.join(unknown)} is none of {', '.join(PARTS)} or of "
+                f"the run's decoders ({', '.join(self.decoders) or 'none'})"
+            )
+        if (self.steps == 0) == bool(self.decoders and self.train):
+            raise ValueError(
+                f"steps={self.steps}, decoders={dict(self.decoders)}, train={self.train}: without steps "
+                "there must be nothing to train, and with them something"
             )
         for name in ("batch", "queries", "max_contexts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        for name in ("learning_rate_share", "sigma_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: expected a share of the run, above 0, up to 1"
+                )
         if min(self.warm_up, self.transition) < 0 or self.warm_up + self.transition > 1:
             raise ValueError(f"warm_up={self.warm_up} and transition={self.transition} must fit in one run")
 
     @property
     def views_needed(self) -> int:
         """Views a scene must have: the queries and, beside them, the contexts."""
-        return self.queries + self.max_contexts if self.objective == "rendering" else 1
+        return self.queries + self.max_contexts if {RENDERING, "segmentation"} & set(self.decoders) else 1
+
+    @property
+    def autoencodes(self) -> bool:
+        """True if no view but the query itself is ever a context: its generator knows no other view."""
+        return self.warm_up >= 1 and RENDERING in self.decoders
+
+    def trains(self, part: str) -> bool:
+        """True if gradients reach "encoder" or the decoder of that name."""
+        return part in self.train or (part != "encoder" and "decoder" in self.train)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -83,7 +121,7 @@ class PretrainConfig:
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
         values = dict(values)
-        for name in ("learning_rate", "sigma", "label_weights"):
+        for name in ("train", "learning_rate", "sigma", "label_weights"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**(values | {"model": GQNConfig.from_dict(values.get("model", {}))}))
@@ -93,21 +131,39 @@ SMALL = GQNConfig(
     representation="conv-small", representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
     condition_channels=16,
 )  # fmt: skip
+PAPER = GQNConfig(
+    representation="tower", layers=12, shared_core=False, hidden_channels=128, canvas_channels=128,
+    condition_channels=256, latent_map=16, core_kernel=5, conditioning="broadcast", picture="linear",
+)  # fmt: skip
+"""The sizes of Eslami et al. 2018."""
 SMALL_RAYS = GQNConfig(representation="conv-rays", pixel_components=3)
+CPU_30MIN = PretrainConfig(
+    model=SMALL_RAYS, steps=10_000, learning_rate=(1e-3, 7e-5), label_weights=(1.0, 8.0, 24.0, 24.0),
+    prior_only=0.8, warm_up=0.2,
+)  # fmt: skip
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
-        "smoke": PretrainConfig(model=SMALL, steps=20, batch=4),
-        "cpu-30min": PretrainConfig(
-            model=SMALL_RAYS,
-            steps=10_000,
-            learning_rate=(1e-3, 7e-5),
-            label_weights=(1.0, 8.0, 24.0, 24.0),
-            prior_only=0.8,
-            warm_up=0.2,
+        "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
+        "cpu-30min": CPU_30MIN,
+        "autoencoder": dataclasses.replace(CPU_30MIN, warm_up=1.0, transition=0.0, prior_only=1.0),
+        "paper": PretrainConfig(
+            model=PAPER,
+            steps=2_000_000,
+            batch=36,
+            max_contexts=5,
+            learning_rate=(5e-4, 5e-5),
+            learning_rate_share=0.8,
+            sigma=(2.0, 0.7),
+            sigma_share=0.1,
+            warm_up=0.0,
+            transition=0.0,
+            label_weights=(1.0, 1.0, 1.0, 1.0),
+            adam_epsilon=1e-8,
+            clip_gradient=0.0,
         ),
-        "random": PretrainConfig(objective="random", model=SMALL_RAYS, steps=0),
+        "random": PretrainConfig(decoders={}, model=SMALL_RAYS, steps=0),
         "regressor-20min": PretrainConfig(
-            objective="regression",
+            decoders={"state": 1.0},
             model=SMALL_RAYS,
             steps=9000,
             batch=16,
@@ -120,7 +176,22 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
 
 
 def preset_named(name: str) -> PretrainConfig:
-    """The preset of that name; ValueError lists what exists."""
+    """The preset of that name, or of a TOML file; ValueError lists what exists."""
+    if name.endswith(".toml"):
+        return _read_preset(Path(name))
     if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+        raise ValueError(
+            f"unknown preset {name!r}; known: {', '.join(PRESETS)}, or a file that ends in .toml"
+        )
     return PRESETS[name]
+
+
+def _read_preset(path: Path) -> PretrainConfig:
+    """Keys of `PretrainConfig`, with a table [model]; `preset` names the one that they change."""
+    try:
+        changes = tomllib.loads(path.read_text(encoding="utf-8"))
+        base = preset_named(changes.pop("preset")).to_dict() if "preset" in changes else {}
+        model = base.get("model", {}) | changes.get("model", {})
+        return PretrainConfig.from_dict(base | changes | {"model": model})
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,39 +1,42 @@
-"""The pretraining loop: one for every objective, resumable at any step, bit for bit.
-
-Everything random in step k comes from a generator seeded with (seed, k), so that a resumed run needs
-weights, optimiser state and k, and repeats what an undisturbed run would have done.
-"""
+"""Pretraining: from a configuration and scenes to an encoder's checkpoint, whatever interrupts it."""
 
 from __future__ import annotations
 
 import dataclasses
 import signal
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoint import CAMERA_CONVENTION, CheckpointError, load_tensors, read_record, save_checkpoint
-from .encoder import feature_statistics
+from .checkpoint import (
+    CAMERA_CONVENTION,
+    CheckpointError,
+    load_tensors,
+    read_record,
+    refuse_other_config,
+    save_checkpoint,
+)
+from .decoders import DECODERS, Decoder, RenderingDecoder, StateDecoder
+from .encoder import feature_statistics, find_checkpoint
+from .loader import Source, drawn
 from .model import GQN
-from .objectives import Objective, Regression, Rendering, Report, Schedule
-from .precision import autocast, choose_device
-from .presets import PretrainConfig
+from .objectives import Objective
+from .precision import choose_device
+from .presets import RENDERING, PretrainConfig
+from .ranks import ALONE, Ranks, join, local_device
 from .reference import copy_reference
-from .scenes import Batch, Scenes
-from .training_log import TrainingLog
+from .scenes import Scenes
+from .training import Run
 
-LOG_EVERY, CHECKPOINT_SECONDS, TEST_SCENES = 100, 120.0, 128
-"""Steps between log rows; seconds between checkpoints; held-out scenes in each log row."""
-TRAINING, ENCODER, LOG = "training", "encoder", "training.csv"
-"""Inside a run's folder: the resumable state, the finished encoder, the learning curve."""
+TEST_SCENES = 128
+"""Held-out scenes in each log row."""
+ENCODER = "encoder"
+"""Inside a run's folder: the finished encoder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,179 +57,112 @@ def pretrain(
     test: Scenes,
     folder: Path,
     *,
+    start_from: str | Path | None = None,
+    source: Source | None = None,
     max_seconds: float | None = None,
     device: str = "auto",
     precision: str = "auto",
+    compiled: bool = False,
+    tensorboard: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Result:
-    """Train, or go on training, until `config.steps` or `max_seconds`; write `folder`/encoder when done."""
+    """Train, or go on training, until `config.steps` or `max_seconds`; write `folder`/encoder when done.
+
+    start_from: a checkpoint whose encoder, generator and decoders the run starts with; decoders that it
+    lacks are new. source: where batches come from instead of `train`, which then only gives statistics.
+    Under `torchrun` each process takes its part of every batch.
+    """
+    if start_from is not None:
+        config = dataclasses.replace(config, start=read_record(find_checkpoint(start_from))["fingerprint"])
     if (folder / ENCODER / "checkpoint.json").exists():
-        _refuse_other_config(folder / ENCODER, config)
+        refuse_other_config(folder / ENCODER, config.to_dict())
         return Result(True, config.steps, folder / ENCODER)
     for scenes in (train, test):
         _check_scenes(config, scenes)
-    place = choose_device(device)
-    run = _Run(config, build(config, train, place), folder, place, precision)
+    place = local_device(choose_device(device))
+    ranks = join(place)
+    _check_ranks(config, ranks)
+    objective = build(config, train, place, start_from, ranks)
+    if compiled:
+        objective.model.compile_parts()
+    run = Run(config, objective, folder, precision, ranks, tensorboard)
     run.resume()
-    train = train.in_memory()
     held_out = test.gather(np.arange(min(TEST_SCENES, len(test))))
-    run.log.print_plateaus(held_out)
+    if ranks.is_first:
+        run.log.print_plateaus(held_out)
+    source = source or drawn(train, config.batch, config.seed, place, ranks)
     with _stop_on_signal() as stopped:
-        finished = run.train(train, held_out, max_seconds, stopped)
-        if finished:
+        finished = run.train(source, held_out, max_seconds, stopped)
+        if finished and ranks.is_first:
             _save_encoder(run, train, provenance or {})
+        ranks.wait()
+    if ranks.is_first:
+        tqdm.write(f"{run.waited:.1%} of the time was spent waiting for scenes")
     if finished and stopped():
         raise KeyboardInterrupt  # it came too late to stop this run; what follows must not swallow it
     return Result(finished, run.step, folder / ENCODER)
 
 
-def build(config: PretrainConfig, train: Scenes, device: torch.device) -> torch.nn.Module:
-    """The module to train, from its seed alone."""
-    model = GQN(config.model, seed=config.seed)
-    objective: torch.nn.Module
-    if config.objective in ("rendering", "random"):
-        objective = Rendering(
-            model, config.max_contexts, config.queries, config.label_weights, config.kl_balance
-        )
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            objective = Regression(model, train.all_state())
-        model.generator.requires_grad_(False)
+def build(
+    config: PretrainConfig,
+    train: Scenes,
+    device: torch.device,
+    start_from: str | Path | None = None,
+    ranks: Ranks = ALONE,
+) -> Objective:
+    """What is trained, from the seed and, where it starts from one, a checkpoint."""
+    columns = len(train.meta["state_columns"])
+    objective = assemble(config, columns, ranks)
+    for decoder in objective.decoders.values():
+        if isinstance(decoder, StateDecoder):
+            decoder.standardise(torch.from_numpy(train.all_state()))
+    if start_from is not None:
+        _take_over(objective, find_checkpoint(start_from))
+    objective.model.representation.requires_grad_(config.trains("encoder"))
+    objective.model.generator.requires_grad_(RENDERING in config.decoders and config.trains(RENDERING))
+    for name, head in objective.heads.items():
+        head.requires_grad_(config.trains(name))
     return objective.to(device)
 
 
-def schedule(config: PretrainConfig, step: int) -> Schedule:
-    """Sigma and the share of self-contexts at `step`."""
-    progress = step / config.steps
-    sigma = _linear(*config.sigma, progress / 0.5)
-    past_warm_up = (progress - config.warm_up) / max(config.transition, 1e-9)
-    return Schedule(sigma, _linear(1.0, 0.0, past_warm_up), progress < config.prior_only)
+def assemble(config: PretrainConfig, columns: int, ranks: Ranks = ALONE) -> Objective:
+    """A GQN and the configuration's decoders with fresh weights, for states of `columns` columns."""
+    model = GQN(config.model, seed=config.seed)
+    decoders: dict[str, Decoder] = {}
+    for name in config.decoders:
+        if name == RENDERING:
+            decoders[name] = RenderingDecoder(model, config.label_weights, config.kl_balance)
+            continue
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            sizes = (config.model, model.code_shape, columns, config.label_weights)
+            decoders[name] = DECODERS[name](*sizes)  # type: ignore[assignment]
+    return Objective(model, decoders, config.decoders, config.max_contexts, config.queries, ranks)
 
 
-def _linear(start: float, end: float, progress: float) -> float:
-    return start + (end - start) * min(max(progress, 0.0), 1.0)
+def load_objective(name_or_path: str | Path) -> Objective:
+    """The GQN of a checkpoint with its decoders, in eval mode."""
+    folder = find_checkpoint(name_or_path)
+    record = read_record(folder)
+    config = PretrainConfig.from_dict(record["config"])
+    objective = assemble(config, len(record["scenes"]["state_columns"]))
+    _take_over(objective, folder)
+    return objective.eval()
 
 
-class _Run:
-    """One run's moving parts: module, optimiser, step, log."""
-
-    def __init__(
-        self,
-        config: PretrainConfig,
-        module: torch.nn.Module,
-        folder: Path,
-        device: torch.device,
-        precision: str,
-    ) -> None:
-        self.config, self.module, self.folder = config, module, folder
-        self.device, self.precision = device, precision
-        self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.optimiser = torch.optim.Adam(
-            self.named.values(), lr=config.learning_rate[0], eps=config.adam_epsilon, fused=True
+def _take_over(objective: Objective, folder: Path) -> None:
+    """Load what the checkpoint has; decoders that it lacks stay as they are."""
+    tensors = load_tensors(folder)
+    own = objective.state_dict()
+    known = {name: tensors[name] for name in own if name in tensors}
+    model = {name for name in own if name.startswith("model.")}
+    wrong = [name for name in model if name not in known or known[name].shape != own[name].shape]
+    if wrong:
+        raise CheckpointError(
+            f"{folder} has another model: {wrong[0]} does not fit; give the run the sizes that its "
+            "checkpoint.json names"
         )
-        self.step, self.seconds = 0, 0.0
-        self.log = TrainingLog(folder / LOG)
-
-    def train(
-        self, train: Scenes, held_out: Batch, max_seconds: float | None, stopped: Callable[[], bool]
-    ) -> bool:
-        """Steps until the end (True), or until time or a signal stops them (False)."""
-        started, saved, before = time.monotonic(), time.monotonic(), self.seconds
-        with tqdm(
-            total=self.config.steps, initial=self.step, unit="step", desc=self.config.objective, mininterval=2
-        ) as bar:
-            for batch in batches(train, self.config, self.step):
-                report = self._update(batch)
-                self.step += 1
-                self.seconds = before + time.monotonic() - started
-                bar.update()
-                if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
-                    self._log_row(report, held_out)
-                out_of_time = max_seconds is not None and time.monotonic() - started > max_seconds
-                if stopped() or out_of_time or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self.save()
-                    saved = time.monotonic()
-                    if stopped() or out_of_time:
-                        break
-        return self.step >= self.config.steps
-
-    def _update(self, batch: Batch) -> Report:
-        """One gradient step; returns what computes its numbers for the log."""
-        config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = _linear(*config.learning_rate, self.step / config.steps)
-        self.optimiser.zero_grad(set_to_none=True)
-        rng = step_rng(config.seed, self.step, "noise")
-        objective: Objective = self.module  # type: ignore[assignment]
-        with autocast(self.device, self.precision):
-            loss, report = objective.loss(batch, schedule(config, self.step), rng)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.named.values(), config.clip_gradient)
-        if not torch.isfinite(loss + norm):
-            raise FloatingPointError(
-                f"the loss is {loss.item()}, its gradient's norm {float(norm)} at step {self.step}; the last "
-                f"good checkpoint is in {self.folder / TRAINING}: lower learning_rate or clip_gradient and "
-                "start another run"
-            )
-        self.optimiser.step()
-        return lambda: {"loss": float(loss.detach()), "gradient_norm": float(norm)} | report()
-
-    def _log_row(self, report: Report, held_out: Batch) -> None:
-        objective: Objective = self.module  # type: ignore[assignment]
-        with autocast(self.device, self.precision):
-            figures = report() | objective.evaluate(held_out)
-        self.log.write({"step": self.step, "seconds": round(self.seconds, 1)} | figures)
-
-    def save(self) -> None:
-        """Write the resumable state."""
-        tensors = dict(self.module.state_dict())
-        for name, parameter in self.named.items():
-            for key, value in self.optimiser.state[parameter].items():  # empty without a gradient yet
-                tensors[f"optimiser.{key}.{name}"] = value
-        record = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
-        save_checkpoint(self.folder / TRAINING, tensors, record)
-
-    def resume(self) -> None:
-        """Take up the state of an earlier call, if there is one."""
-        folder = self.folder / TRAINING
-        if not (folder / "checkpoint.json").exists():
-            self.log.drop_rows_after(0)
-            return
-        _refuse_other_config(folder, self.config)
-        record, tensors = read_record(folder), load_tensors(folder)
-        self.step, self.seconds = record["step"], record["seconds"]
-        for name, parameter in self.named.items():
-            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser.{key}.{name}" in tensors]
-            state = {key: tensors.pop(f"optimiser.{key}.{name}") for key in keys}
-            moments = {k: v if k == "step" else _laid_out_like(parameter, v) for k, v in state.items()}
-            self.optimiser.state[parameter].update(moments)
-        self.module.load_state_dict(tensors)
-        self.log.drop_rows_after(self.step)
-
-
-def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """`value` on the device and in the memory format of `parameter`: fused Adam pairs them by address."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(value)
-
-
-def batches(scenes: Scenes, config: PretrainConfig, first_step: int) -> Iterator[Batch]:
-    """The batches of steps `first_step`.. in order, read one ahead in a thread."""
-
-    def read(step: int) -> Batch:
-        indices = step_rng(config.seed, step, "batch").integers(len(scenes), size=config.batch)
-        return scenes.gather(indices)
-
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(read, first_step)
-        for step in range(first_step, config.steps):
-            batch, ahead = ahead.result(), reader.submit(read, min(step + 1, config.steps - 1))
-            yield batch
-
-
-def step_rng(seed: int, step: int, purpose: str) -> np.random.Generator:
-    """The generator of one purpose ("batch" or "noise") in one step."""
-    return np.random.default_rng([seed, step, ("batch", "noise").index(purpose)])
+    objective.load_state_dict(known, strict=False)
 
 
 @contextmanager
@@ -256,25 +192,29 @@ def _check_scenes(config: PretrainConfig, scenes: Scenes) -> None:
             f"{scenes.folder}: {facts['views']} views a scene, but {config.max_contexts} contexts and "
             f"{config.queries} queries need {config.views_needed}: render more views"
         )
-
-
-def _refuse_other_config(folder: Path, config: PretrainConfig) -> None:
-    theirs = PretrainConfig.from_dict(read_record(folder)["config"])
-    if theirs != config:
+    if "state" in config.decoders and not facts["state_columns"]:
         raise CheckpointError(
-            f"{folder} belongs to another configuration; choose another --out, or delete it"
+            f"{scenes.folder}: its scenes have no state for a decoder to learn: choose a preset of rendering"
         )
 
 
-def _save_encoder(run: _Run, train: Scenes, provenance: dict[str, Any]) -> None:
+def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:
+    if config.batch % ranks.size:
+        raise ValueError(
+            f"a batch of {config.batch} scenes cannot be shared evenly by {ranks.size} processes: "
+            f"choose a multiple of {ranks.size}"
+        )
+
+
+def _save_encoder(run: Run, train: Scenes, provenance: Mapping[str, Any]) -> None:
     record = {
         "config": run.config.to_dict(),
         "steps": run.step,
         "seconds": round(run.seconds, 1),
         "frames": len(train) * train.meta["views"],
         "scenes": {key: train.meta[key] for key in ("recipe", "renderer", "versions", "state_columns")},
-        "provenance": provenance,
+        "provenance": dict(provenance),
     }
     copy_reference(train.folder, run.folder / ENCODER)
-    statistics = feature_statistics(run.module.model.representation, train)  # type: ignore[union-attr, arg-type]
-    save_checkpoint(run.folder / ENCODER, dict(run.module.state_dict()) | statistics, record)
+    statistics = feature_statistics(run.result.model.representation, train)
+    save_checkpoint(run.folder / ENCODER, dict(run.result.state_dict()) | statistics, record)

@@ -1,6 +1,7 @@
 """Probes: what a code says about the simulator's state, by ridge regression and by a small MLP.
 
-Only the probe is trained; errors are medians over held-out scenes, positions in metres, angles in radians.
+Only the probe is trained; errors are medians over held-out scenes: positions in metres, angles in radians,
+colours as distances between (red, green, blue) in [0, 1].
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 POSITIONS = ("hand", "target")
 """Quantities with columns `<name>_x`, `_y`, `_z`."""
+CONSTANT = 1e-5
+"""Columns that deviate less than this over the held-out scenes are constant: nothing to read, and no R²."""
 RIDGE = 1e-3
 """Penalty relative to the number of scenes; codes are standardised."""
 
@@ -89,24 +92,67 @@ def fit_mlp(inputs: Tensor, targets: Tensor, test_inputs: Tensor, seed: int, ste
         return network(test_inputs)
 
 
+class Quantity(NamedTuple):
+    """What a probe is asked for: some columns of the state, read together."""
+
+    name: str
+    unit: str
+    """"m" for positions, "rad" for angles, "rgb" for colours, whose channels lie in [0, 1]."""
+    columns: list[int]
+
+    def distances(self, predicted: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Errors (N,) in `unit`: Euclidean, or the angle between the two directions."""
+        ours, theirs = predicted[:, self.columns], state[:, self.columns]
+        if self.unit != "rad":
+            return np.linalg.norm(ours - theirs, axis=1)
+        angle = np.arctan2(*ours.T) - np.arctan2(*theirs.T)
+        return np.abs((angle + np.pi) % (2 * np.pi) - np.pi)
+
+
+def quantities(columns: Sequence[str]) -> list[Quantity]:
+    """Positions, joints and colours that these columns of the state hold, found by name."""
+    index = {name: k for k, name in enumerate(columns)}
+
+    def named(name: str, unit: str, parts: Sequence[str]) -> list[Quantity]:
+        wanted = [f"{name}_{part}" for part in parts]
+        return [Quantity(name, unit, [index[key] for key in wanted])] if index.keys() >= set(wanted) else []
+
+    joints = sorted(name.removesuffix("_sin") for name in columns if name.endswith("_sin"))
+    things = [name.removesuffix("_red") for name in columns if name.endswith("_red")]
+    found = [quantity for name in POSITIONS for quantity in named(name, "m", "xyz")]
+    found += [quantity for name in joints for quantity in named(name, "rad", ("sin", "cos"))]
+    colours = [quantity for name in things for quantity in named(name, "rgb", ("red", "green", "blue"))]
+    return found + [quantity._replace(name=f"{quantity.name}_colour") for quantity in colours]
+
+
+def constants(state: np.ndarray, columns: Sequence[str]) -> list[str]:
+    """Names of the quantities that are the same in all rows of state (N, S): no probe is judged by them."""
+    return [one.name for one in quantities(columns) if is_constant(one, state)]
+
+
+def is_constant(quantity: Quantity, state: np.ndarray) -> bool:
+    """True if none of its columns changes over the scenes (N, S)."""
+    return bool((np.ptp(state[:, quantity.columns], axis=0) < CONSTANT).all())
+
+
 def errors(
     probe_name: str, predicted: np.ndarray, state: np.ndarray, columns: Sequence[str]
 ) -> list[ProbeRow]:
-    """One row per position and per joint: predicted (N, S) against state (N, S)."""
-    index = {name: k for k, name in enumerate(columns)}
-    rows = []
-    for name in POSITIONS:
-        chosen = [index[f"{name}_{axis}"] for axis in "xyz"]
-        distance = np.linalg.norm(predicted[:, chosen] - state[:, chosen], axis=1)
-        rows.append(ProbeRow(probe_name, name, "m", float(np.median(distance)), r2(predicted, state, chosen)))
-    for joint in sorted(name.removesuffix("_sin") for name in columns if name.endswith("_sin")):
-        chosen = [index[f"{joint}_sin"], index[f"{joint}_cos"]]
-        angle = [np.arctan2(*values[:, chosen].T) for values in (predicted, state)]
-        wrapped = np.abs((angle[0] - angle[1] + np.pi) % (2 * np.pi) - np.pi)
-        rows.append(
-            ProbeRow(probe_name, joint, "rad", float(np.median(wrapped)), r2(predicted, state, chosen))
+    """One row for each quantity that is not constant: predicted (N, S) against state (N, S)."""
+    return [
+        ProbeRow(
+            probe_name, one.name, one.unit,
+            float(np.median(one.distances(predicted, state))), r2(predicted, state, one.columns),
         )
-    return rows
+        for one in quantities(columns)
+        if not is_constant(one, state)
+    ]  # fmt: skip
+
+
+def guess(train_state: np.ndarray, test_state: np.ndarray, columns: Sequence[str]) -> list[ProbeRow]:
+    """What one gets without looking: the training scenes' mean as the answer for every held-out scene."""
+    mean = np.broadcast_to(train_state.mean(0, dtype=np.float64), test_state.shape)
+    return errors("guess", mean, test_state, columns)
 
 
 def r2(predicted: np.ndarray, state: np.ndarray, chosen: list[int]) -> float:

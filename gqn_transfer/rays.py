@@ -10,6 +10,9 @@ from torch import Tensor
 VIEWPOINT_SIZE = 7
 """x, y, z (metres), cos yaw, sin yaw, cos pitch, sin pitch."""
 
+FIELD_OF_VIEW = math.pi / 4
+"""Radians: opening angle of the arm's square images, the default of networks that know a pixel's ray."""
+
 VIEWPOINT_FREQUENCIES = (1, 2, 4, 8, 16, 32)
 """Multiples of pi/2 (radians per metre) at which the camera position is encoded."""
 

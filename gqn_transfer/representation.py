@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .rays import RAY_FEATURES, VIEWPOINT_FEATURES, VIEWPOINT_SIZE, ray_features, viewpoint_features
-
-FIELD_OF_VIEW = 0.7853981633974483
-"""Radians: opening angle of the square images, for networks that know the ray of each pixel."""
+from .rays import (
+    FIELD_OF_VIEW,
+    RAY_FEATURES,
+    VIEWPOINT_FEATURES,
+    VIEWPOINT_SIZE,
+    ray_features,
+    viewpoint_features,
+)
 
 
 def _check_image_size(name: str, image_size: int, divisor: int) -> None:
@@ -31,14 +35,20 @@ def _broadcast(viewpoints: Tensor, like: Tensor) -> Tensor:
 
 
 class Representation(nn.Module):
-    """Base of the representation networks: image size (pixels) and code size in, code shape out."""
+    """Base of the representation networks: image size (pixels) and code size in, code shape out.
+
+    field_of_view: radians, for those that know the ray of each pixel.
+    """
 
     code_shape: tuple[int, ...]
     """Shape of one code: (C,), or (C, h, w) for the tower."""
 
-    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
+    def __init__(
+        self, image_size: int = 64, representation_size: int = 256, field_of_view: float = FIELD_OF_VIEW
+    ) -> None:
         super().__init__()
         self.image_size, self.code_shape = image_size, (representation_size,)
+        self.field_of_view = field_of_view
 
 
 class Pyramid(Representation):
@@ -47,8 +57,10 @@ class Pyramid(Representation):
     2,139,872 parameters and 7.6 million multiplications per 64x64 view at C = 256.
     """
 
-    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__(image_size, representation_size)
+    def __init__(
+        self, image_size: int = 64, representation_size: int = 256, field_of_view: float = FIELD_OF_VIEW
+    ) -> None:
+        super().__init__(image_size, representation_size, field_of_view)
         _check_image_size("Pyramid", image_size, 8)
         last = image_size // 8
         self.layers = nn.Sequential(
@@ -70,8 +82,10 @@ class Tower(Representation):
     added after the ReLU.
     """
 
-    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__(image_size, representation_size)
+    def __init__(
+        self, image_size: int = 64, representation_size: int = 256, field_of_view: float = FIELD_OF_VIEW
+    ) -> None:
+        super().__init__(image_size, representation_size, field_of_view)
         _check_image_size("Tower", image_size, 4)
         self.code_shape = (representation_size, image_size // 4, image_size // 4)
         merged = 256 + VIEWPOINT_SIZE
@@ -97,9 +111,11 @@ class Tower(Representation):
 class Pool(Representation):
     """The paper's pool: the tower, averaged over space; code (B, C)."""
 
-    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__(image_size, representation_size)
-        self.tower = Tower(image_size, representation_size)
+    def __init__(
+        self, image_size: int = 64, representation_size: int = 256, field_of_view: float = FIELD_OF_VIEW
+    ) -> None:
+        super().__init__(image_size, representation_size, field_of_view)
+        self.tower = Tower(image_size, representation_size, field_of_view)
 
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
@@ -116,10 +132,13 @@ class Conv(Representation):
     channels: ClassVar[tuple[int, int, int]] = (48, 96, 192)
     """At a half, a quarter and an eighth of the resolution."""
 
-    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__(image_size, representation_size)
-        _check_image_size("Conv", image_size, 16)
+    def __init__(
+        self, image_size: int = 64, representation_size: int = 256, field_of_view: float = FIELD_OF_VIEW
+    ) -> None:
+        super().__init__(image_size, representation_size, field_of_view)
+        _check_image_size("Conv", image_size, 8)
         a, b, c = self.channels
+        odd = image_size // 8 % 2  # an odd map is padded to an even one
         self.enter = nn.Sequential(
             nn.Conv2d(3, a, 4, 2, padding=1), nn.SiLU(),
             nn.Conv2d(a, b, 4, 2, padding=1), nn.GroupNorm(8, b), nn.SiLU(),
@@ -129,8 +148,8 @@ class Conv(Representation):
             nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.SiLU(),
             nn.Conv2d(b, c, 4, 2, padding=1), nn.GroupNorm(8, c), nn.SiLU(),
             nn.Conv2d(c, c, 3, padding=1), nn.GroupNorm(8, c), nn.SiLU(),
-            nn.Conv2d(c, c, 2, 2), nn.SiLU(),
-            nn.Flatten(), nn.Linear(c * (image_size // 16) ** 2, representation_size),
+            nn.Conv2d(c, c, 2, 2, padding=odd), nn.SiLU(),
+            nn.Flatten(), nn.Linear(c * (image_size // 16 + odd) ** 2, representation_size),
         )  # fmt: skip
 
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
@@ -148,14 +167,16 @@ class ConvSmall(Conv):
 class ConvRays(ConvSmall):
     """`ConvSmall` that is told the ray of each position instead of the camera as a whole."""
 
-    def __init__(self, image_size: int = 64, representation_size: int = 256) -> None:
-        super().__init__(image_size, representation_size)
+    def __init__(
+        self, image_size: int = 64, representation_size: int = 256, field_of_view: float = FIELD_OF_VIEW
+    ) -> None:
+        super().__init__(image_size, representation_size, field_of_view)
         self.viewpoint = nn.Linear(RAY_FEATURES, self.channels[1])
 
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
         seen = self.enter(images)
-        rays = self.viewpoint(ray_features(viewpoints, seen.shape[-1], FIELD_OF_VIEW))
+        rays = self.viewpoint(ray_features(viewpoints, seen.shape[-1], self.field_of_view))
         return self.leave(seen + rays.permute(0, 3, 1, 2))
 
 
@@ -167,4 +188,4 @@ REPRESENTATIONS: dict[str, type[Representation]] = {
     "tower": Tower,
     "pool": Pool,
 }
-"""Name in `GQNConfig.representation` -> class, built as `cls(image_size, representation_size)`."""
+"""Name in `GQNConfig.representation` -> class, built from image size, code size and field of view."""

@@ -78,10 +78,14 @@ class Scenes:
     def _row(self, shard: int, index: int) -> Sequence[np.ndarray]:
         return [field[index] for field in self.shards[shard]]
 
+    @property
+    def nbytes(self) -> int:
+        """Of all arrays."""
+        return sum(array.nbytes for shard in self.shards for array in shard)
+
     def in_memory(self) -> Scenes:
         """The same scenes, read once in order and kept (random reads from a disk are slow), if they fit."""
-        size = sum(array.nbytes for shard in self.shards for array in shard)
-        if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+        if self.nbytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
             return self
         return Scenes(self.folder, self.meta, tuple(Batch(*map(np.array, shard)) for shard in self.shards))
 
@@ -90,7 +94,7 @@ class Scenes:
         return np.concatenate([shard.state for shard in self.shards])
 
 
-REBUILD = "delete that folder and run the same `gqn-bench scenes` command again; finished shards are kept"
+REBUILD = "delete that folder and run the same `gqn-bench` command again; finished shards are kept"
 
 
 def shard_path(folder: Path, index: int) -> Path:

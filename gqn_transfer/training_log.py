@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +18,7 @@ PRINTED = {
     "seconds": "seconds",
     "loss": "loss",
     "kl": "kl",
-    "test_mse": "test mse",
+    "test_state": "test state",
     "test_mse_1": "test mse",
     "test_mse_foreground_1": "foreground",
     "test_mse_target_1": "target",
@@ -31,8 +32,9 @@ COLUMN = 11
 class TrainingLog:
     """`training.csv` of a run, and what people see of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tensorboard: Path | None = None) -> None:
         self.path, self.printed = path, False
+        self.board = _summary_writer(tensorboard) if tensorboard else None
 
     def print_plateaus(self, batch: Batch) -> None:
         """Errors of drawing nothing: a run stuck at one of them is seen at once."""
@@ -55,6 +57,9 @@ class TrainingLog:
                 writer.writeheader()
             writer.writerow({key: _short(value) for key, value in row.items()})
         self._print(row)
+        if self.board:
+            for name in row.keys() - {"step"}:
+                self.board.add_scalar(name, row[name], int(row["step"]))
 
     def _print(self, row: dict[str, float]) -> None:
         """One line of a table whose header comes with the first row of a call; the rest is in the file."""
@@ -76,6 +81,14 @@ class TrainingLog:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path, text.getvalue())
+
+
+def _summary_writer(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("TensorBoard is not installed: pip install tensorboard") from error
+    return SummaryWriter(str(folder))
 
 
 def _short(value: float) -> float | str:

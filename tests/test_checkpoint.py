@@ -102,7 +102,7 @@ def test_missing_record(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
-    [("format_version", 2, "1"), ("camera_convention", "z-down/feet", "'xyz-cosyaw.*metres'")],
+    [("format_version", 1, "2"), ("camera_convention", "z-down/feet", "'xyz-cosyaw.*metres'")],
 )
 def test_other_format_or_convention(folder: Path, key: str, value: object, expected: str) -> None:
     change_record(folder, **{key: value})

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("doctor", "gallery", "scenes", "pretrain", "evaluate", "list", "run", "report")
+COMMANDS = (
+    "doctor", "gallery", "scenes", "scenes-from-tfrecords", "pretrain", "evaluate", "list", "run", "report",
+)  # fmt: skip
 
 
 def gqn_bench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -50,7 +52,7 @@ def test_stages_by_hand(tmp_path: Path) -> None:
     """scenes, pretrain in two calls, evaluate: as the README shows them."""
     scenes = ("scenes", "--out", "scenes", "--scenes", "24", "--test-scenes", "12", "--views", "4")
     assert gqn_bench(*scenes, cwd=tmp_path).returncode == 0
-    pretrain = ("pretrain", "--scenes", "scenes", "--out", "run", "--preset", "smoke")
+    pretrain = ("pretrain", "--scenes", "scenes", "--out", "run", "--preset", "tiny")
     stopped = gqn_bench(*pretrain, "--max-seconds", "0", cwd=tmp_path)
     assert "stopped at step 1" in stopped.stdout, stopped.stderr
     finished = gqn_bench(*pretrain, cwd=tmp_path)

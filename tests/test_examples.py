@@ -6,15 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
+from gqn_transfer.benchmarks.cli import app
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
-from gqn_transfer.presets import PRESETS
+from gqn_transfer.presets import PRESETS, preset_named
 from gqn_transfer.pretrain import pretrain
 
 README = Path(__file__).parent.parent / "README.md"
+TRAINING = README.parent / "docs" / "training.md"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -31,7 +34,7 @@ def load(name: str) -> ModuleType:
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder")
     train, test = make_scenes(ScenesConfig(scenes=8, test_scenes=8, views=4), folder / "scenes", workers=1)
-    return pretrain(PRESETS["smoke"], train, test, folder / "run").encoder
+    return pretrain(PRESETS["tiny"], train, test, folder / "run").encoder
 
 
 def test_three_lines(encoder: Path) -> None:
@@ -50,7 +53,40 @@ def test_the_readmes_blocks(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> N
             block.replace("100_000", "1").replace("policy_kwargs=eyes", "policy_kwargs=eyes, n_steps=8"),
             names,
         )
-    assert names["features"].shape == (2, PRESETS["smoke"].model.representation_size)
+    assert names["features"].shape == (2, PRESETS["tiny"].model.representation_size)
+
+
+def test_the_blocks_of_the_training_guide(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(encoder.parent.parent)
+    guide = TRAINING.read_text()
+    (python,), (toml,) = (
+        re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL) for kind in ("python", "toml")
+    )
+    names: dict[str, Any] = {}
+    exec(python, names)
+    assert "heads.colour.read.weight" in names["objective"].state_dict()
+    (tmp_path / "mine.toml").write_text(toml)
+    mine = preset_named(str(tmp_path / "mine.toml"))
+    assert (mine.steps, mine.model.representation, mine.prior_only) == (20_000, "pyramid", 0.8)
+
+
+COMMAND = r"^(?:gqn-bench|torchrun .* -m gqn_transfer.benchmarks.cli) ([a-z-]+) (.+)$"
+
+
+def test_the_guides_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    found = re.findall(COMMAND, README.read_text() + TRAINING.read_text(), re.MULTILINE)
+    assert len(found) > 5
+    for command, rest in found:
+        with pytest.raises(SystemExit):
+            app.cli(prog="gqn-bench", args=[command, "--help"])
+        known = capsys.readouterr().out
+        assert all(f"{option} " in known for option in re.findall(r"--[a-z-]+", rest)), (command, rest)
+
+
+def test_the_table_of_presets_is_whole() -> None:
+    assert set(re.findall(r"^\| `([\w-]+)` \|", TRAINING.read_text(), re.M)) == set(PRESETS)
 
 
 def test_the_readmes_commands_exist() -> None:

@@ -12,11 +12,15 @@ from torch.distributions import kl_divergence as torch_kl
 
 from gqn_transfer.generator import Core, Generator, GeneratorConfig, State
 from gqn_transfer.latents import Gaussian, LatentStep, Rollout, kl_divergence
+from gqn_transfer.upsampling import linear_upsampler
 
 TINY = GeneratorConfig(
     image_size=16, layers=3, hidden_channels=8, latent_channels=2, canvas_channels=8,
     condition_channels=8, latent_map=4,
 )  # fmt: skip
+
+
+PAPERS_WAYS = {"conditioning": "broadcast", "picture": "linear"}
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -166,10 +170,10 @@ def test_the_canvas_accumulates_and_the_posterior_sees_it() -> None:
     core = cores(build())[0]
     source = seeded(0)
     condition, query, *rest = (torch.randn(2, 8, 4, 4, generator=source) for _ in range(7))
-    state, static = State(*rest), core.static(condition, query)
-    after, step = core(state, static, seeded(1), first=False)
+    state, static, noise = State(*rest), core.static(condition, query), torch.randn(2, 2, 4, 4)
+    after, step = core(state, static, noise, first=False)
     torch.testing.assert_close(after.u - state.u, core.canvas(after.h_g))
-    _, other = core(state._replace(u=0 * state.u), static, seeded(1), first=False)
+    _, other = core(state._replace(u=0 * state.u), static, noise, first=False)
     assert step.posterior is not None
     assert other.posterior is not None
     assert (step.posterior.mean - other.posterior.mean).abs().max() > 1e-3
@@ -201,10 +205,13 @@ def test_unshared_cores_add_their_parameters(layers: int) -> None:
     assert counts[1] - counts[0] == (layers - 1) * counts[2]
 
 
+@pytest.mark.parametrize("change", [{}, PAPERS_WAYS], ids=["ours", "the paper's"])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("code_shape", [(6,), (6, 4, 4), (6, 8, 8)])
-def test_every_parameter_gets_a_finite_gradient(code_shape: tuple[int, ...], shared: bool) -> None:
-    network = build(replace(TINY, shared_core=shared), code_shape)
+def test_every_parameter_gets_a_finite_gradient(
+    code_shape: tuple[int, ...], shared: bool, change: dict[str, Any]
+) -> None:
+    network = build(replace(TINY, shared_core=shared, **change), code_shape)
     with torch.autocast("cpu", torch.bfloat16):
         rollout = network(*inputs(2, code_shape), seeded(0))
     assert rollout.mean.dtype == rollout.kl().dtype == torch.float32
@@ -228,7 +235,7 @@ def test_bfloat16_stays_close_to_float32() -> None:
 
 
 def test_it_starts_alive_with_r_quiet_and_the_viewpoint_heard() -> None:
-    network = Generator(GeneratorConfig(), (256,))
+    network = build(GeneratorConfig(), (256,))
     r, viewpoints = torch.randn(4, 256, generator=seeded(0)), inputs(4)[1]
     with torch.no_grad():
         mean, other_r, other_view = (
@@ -248,6 +255,30 @@ def test_the_sum_over_more_views_is_normalised() -> None:
     )
 
 
+def test_a_linear_picture_is_the_papers_canvas_at_full_resolution() -> None:
+    """States added to a canvas by a transposed convolution, read by a 1x1 one: cells mapped to pixels."""
+    states = [torch.randn(2, 5, 4, 4, generator=seeded(k)) for k in range(3)]
+    add, read = nn.ConvTranspose2d(5, 7, 4, 4, bias=False), nn.Conv2d(7, 3, 1)
+    canvas = torch.stack([add(state) for state in states]).sum(0)
+    ours = linear_upsampler(5, 4, 3)
+    to_pixels = cast(nn.Conv2d, ours[0])
+    with torch.no_grad():
+        weight = torch.einsum("cu,kuij->cijk", read.weight[:, :, 0, 0], add.weight)
+        to_pixels.weight.copy_(weight.reshape(48, 5, 1, 1))
+        bias(to_pixels).copy_(bias(read).repeat_interleave(16))
+    torch.testing.assert_close(ours(torch.stack(states).sum(0)), read(canvas))
+
+
+@pytest.mark.parametrize("code_shape", [(6,), (6, 4, 4), (6, 8, 8)])
+def test_the_papers_conditioning_hears_code_and_viewpoint(code_shape: tuple[int, ...]) -> None:
+    network = build(replace(TINY, **PAPERS_WAYS), code_shape)
+    r, viewpoints, _ = inputs(2, code_shape)
+    mean = network(r, viewpoints).mean
+    assert (mean - network(r.flip(0), viewpoints).mean).abs().max() > 1e-3
+    assert (mean - network(r, viewpoints.flip(0)).mean).abs().max() > 1e-3
+    assert mean.std(dim=(2, 3)).min() > 1e-3  # differs over space, whatever the code's shape
+
+
 @pytest.mark.parametrize("latent_map", [16, 8, 4, 2])
 def test_image_size_follows_from_the_latent_map(latent_map: int) -> None:
     network = build(replace(TINY, latent_map=latent_map, core_kernel=5))
@@ -259,11 +290,11 @@ def test_image_size_follows_from_the_latent_map(latent_map: int) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("layers", 0), ("layers", 13), ("core_kernel", 4), ("latent_map", 5), ("latent_map", 32),
-     ("hidden_channels", 0), ("image_size", 24)],
+     ("hidden_channels", 0), ("image_size", 24), ("conditioning", "film"), ("picture", "oil")],
 )  # fmt: skip
 def test_wrong_sizes_are_refused(field: str, value: int) -> None:
     change: dict[str, Any] = {field: value}
-    with pytest.raises(ValueError, match=rf"{field}.* {value}"):
+    with pytest.raises(ValueError, match=rf"{field}.*{value}"):
         replace(TINY, **change)
 
 

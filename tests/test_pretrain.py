@@ -17,13 +17,16 @@ import pytest
 import torch
 
 from gqn_transfer import checkpoint
-from gqn_transfer import pretrain as loop
+from gqn_transfer import training as loop
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
+from gqn_transfer.decoders import RenderingDecoder, Report, Schedule, StateDecoder, squared_errors
+from gqn_transfer.loader import DrawnScenes, Loader, step_rng
 from gqn_transfer.model import GQN
-from gqn_transfer.objectives import Regression, Rendering, Report, Schedule, squared_errors
+from gqn_transfer.objectives import Objective
 from gqn_transfer.presets import PRESETS, PretrainConfig, preset_named
-from gqn_transfer.pretrain import Result, build, pretrain, schedule
+from gqn_transfer.pretrain import Result, build, pretrain
 from gqn_transfer.scenes import Batch, Scenes
+from gqn_transfer.training import schedule
 
 Pair = tuple[Scenes, Scenes]
 Make = Callable[..., Scenes]
@@ -52,18 +55,24 @@ def plan(self_context: float, prior_only: bool, **more: float) -> Schedule:
     return Schedule(**(nothing | values | more))
 
 
+def rendering(model: GQN, contexts: int, queries: int, *how: Any) -> Objective:
+    """The bound alone; how: weights by label, KL balance."""
+    decoder = RenderingDecoder(model, *how)
+    return Objective(model, {"rendering": decoder}, max_contexts=contexts, queries=queries)
+
+
 @contextlib.contextmanager
 def before_step(step: int, act: Callable[[], None]) -> Iterator[None]:
     """Call `act` once, in the middle of the run's step number `step`."""
-    update = loop._Run._update
+    update = loop.Run._update
 
-    def watched(self: loop._Run, batch: Batch) -> Report:
+    def watched(self: loop.Run, losses: torch.nn.Module, batch: Batch) -> Report:
         if self.step == step:
             act()
-        return update(self, batch)
+        return update(self, losses, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Run, "_update", watched)
+        patch.setattr(loop.Run, "_update", watched)
         yield
 
 
@@ -88,11 +97,11 @@ def test_training_lowers_the_loss(tiny: PretrainConfig, scenes: Pair, tmp_path: 
     )  # fmt: skip
     trained = build(config, scenes[0], torch.device("cpu"))
     everything, last = scenes[0].gather(np.arange(64)), schedule(config, 80)
-    before = trained.loss(everything, last, np.random.default_rng(0))[1]()["mse"]
+    before = trained(everything, last, np.random.default_rng(0))[1]()["mse"]
     assert run(config, scenes, tmp_path) == Result(True, 80, tmp_path / "encoder")
     tensors = load_tensors(tmp_path / "encoder")
     trained.load_state_dict({name: tensors[name] for name in trained.state_dict()})
-    assert trained.loss(everything, last, np.random.default_rng(0))[1]()["mse"] < 0.75 * before
+    assert trained(everything, last, np.random.default_rng(0))[1]()["mse"] < 0.75 * before
 
 
 def test_every_trained_weight_moves(tiny: PretrainConfig, scenes: Pair, trained_run: Path) -> None:
@@ -105,16 +114,16 @@ def test_every_trained_weight_moves(tiny: PretrainConfig, scenes: Pair, trained_
 
 def test_regression_learns(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
     config = dataclasses.replace(
-        tiny, objective="regression", steps=60, batch=16, learning_rate=(1e-3, 1e-3), adam_epsilon=1e-8
+        tiny, decoders={"state": 1.0}, steps=60, batch=16, learning_rate=(1e-3, 1e-3), adam_epsilon=1e-8
     )
     fresh = build(config, scenes[0], torch.device("cpu"))
     held_out = scenes[1].gather(np.arange(16))
     run(config, scenes, tmp_path)
-    assert float(rows(tmp_path)[-1]["test_mse"]) < 0.85 * fresh.evaluate(held_out)["test_mse"]
+    assert float(rows(tmp_path)[-1]["test_state"]) < 0.85 * fresh.evaluate(held_out)["test_state"]
 
 
 def test_regression_leaves_the_generator_alone(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
-    config = dataclasses.replace(tiny, objective="regression", steps=2)
+    config = dataclasses.replace(tiny, decoders={"state": 1.0}, steps=2)
     fresh = build(config, scenes[0], torch.device("cpu")).state_dict()
     run(config, scenes, tmp_path)
     trained = load_tensors(tmp_path / "encoder")
@@ -126,7 +135,7 @@ def test_regression_leaves_the_generator_alone(tiny: PretrainConfig, scenes: Pai
 def test_random_takes_no_step_and_still_writes_an_encoder(
     tiny: PretrainConfig, scenes: Pair, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(tiny, objective="random", steps=0)
+    config = dataclasses.replace(tiny, decoders={}, steps=0)
     assert run(config, scenes, tmp_path) == Result(True, 0, tmp_path / "encoder")
     fresh, written = GQN(config.model, seed=config.seed).state_dict(), load_tensors(tmp_path / "encoder")
     assert all(torch.equal(written[f"model.{name}"], value) for name, value in fresh.items())
@@ -146,7 +155,8 @@ def test_same_seed_same_weights(tiny: PretrainConfig, scenes: Pair, tmp_path: Pa
 
 def test_batches_depend_on_seed_and_step(tiny: PretrainConfig, scenes: Pair) -> None:
     def drawn(config: PretrainConfig, first_step: int) -> list[np.ndarray]:
-        return [batch.state for batch in loop.batches(scenes[0], config, first_step)]
+        source = DrawnScenes(scenes[0], config.batch, config.seed)
+        return [batch.state for batch in Loader(source, first_step, config.steps)]
 
     whole, late, other = drawn(tiny, 0), drawn(tiny, 7), drawn(dataclasses.replace(tiny, seed=1), 0)
     assert len(whole) == 10
@@ -158,7 +168,7 @@ def test_batches_depend_on_seed_and_step(tiny: PretrainConfig, scenes: Pair) -> 
 
 def test_noise_depends_on_seed_step_and_purpose() -> None:
     keys = [(0, 0, "noise"), (1, 0, "noise"), (0, 1, "noise"), (0, 0, "batch")]
-    assert len({int(loop.step_rng(*key).integers(2**62)) for key in keys}) == 4
+    assert len({int(step_rng(*key).integers(2**62)) for key in keys}) == 4
 
 
 def test_training_leaves_the_global_generator_alone(
@@ -166,7 +176,7 @@ def test_training_leaves_the_global_generator_alone(
 ) -> None:
     before = torch.get_rng_state()
     run(dataclasses.replace(tiny, steps=2), scenes, tmp_path / "a")
-    run(dataclasses.replace(tiny, steps=2, objective="regression"), scenes, tmp_path / "b")
+    run(dataclasses.replace(tiny, steps=2, decoders={"state": 1.0}), scenes, tmp_path / "b")
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -192,9 +202,13 @@ def test_record_tells_what_the_encoder_was_trained_on(
 
 
 @pytest.mark.usefixtures("busy_log")
-@pytest.mark.parametrize("objective", ["rendering", "regression"])
-def test_resuming_is_bit_exact(tiny: PretrainConfig, scenes: Pair, tmp_path: Path, objective: str) -> None:
-    config = dataclasses.replace(tiny, objective=objective, steps=8, prior_only=0.3)
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"decoders": {"state": 1.0}}, {"decoders": {"rendering": 1.0, "segmentation": 0.5}, "average": 0.9}],
+    ids=["rendering", "state", "averaged"],
+)
+def test_resuming_is_bit_exact(tiny: PretrainConfig, scenes: Pair, tmp_path: Path, change: dict) -> None:
+    config = dataclasses.replace(tiny, steps=8, prior_only=0.3, **change)
     assert run(config, scenes, tmp_path / "whole").finished
     stops = sorted(np.random.default_rng(5).choice(np.arange(8), 3, replace=False))
     for stop in stops:
@@ -274,20 +288,20 @@ SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-from gqn_transfer import pretrain as loop
+from gqn_transfer import training as loop
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.scenes import Scenes
 torch.set_num_threads(1)
 loop.CHECKPOINT_SECONDS, loop.LOG_EVERY = -1.0, 2
 config, train, test, folder, fatal = json.loads(sys.argv[1])
-update = loop._Run._update
-def killed(self, batch):
+update = loop.Run._update
+def killed(self, losses, batch):
     if self.step == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
-    return update(self, batch)
-loop._Run._update = killed
+    return update(self, losses, batch)
+loop.Run._update = killed
 scenes = Scenes.open(train), Scenes.open(test)
-loop.pretrain(PretrainConfig.from_dict(config), *scenes, Path(folder), device="cpu", precision="fp32")
+pretrain(PretrainConfig.from_dict(config), *scenes, Path(folder), device="cpu", precision="fp32")
 """
 
 
@@ -310,7 +324,7 @@ def test_killed_process_goes_on_to_the_same_weights(
 def test_finished_run_is_returned_at_once(
     tiny: PretrainConfig, scenes: Pair, trained_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "build", lambda *_: pytest.fail("it trains again"))
+    monkeypatch.setattr("gqn_transfer.pretrain.build", lambda *_: pytest.fail("it trains again"))
     result = run(dataclasses.replace(tiny, steps=5), scenes, trained_run)
     assert result == Result(True, 5, trained_run / "encoder")
 
@@ -331,7 +345,7 @@ def test_nan_loss_keeps_the_earlier_checkpoint(tiny: PretrainConfig, scenes: Pai
     before = load_tensors(tmp_path / "training")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            Rendering, "loss", lambda self, *_: (next(self.parameters()).sum() * float("nan"), {"kl": 0.0})
+            Objective, "forward", lambda self, *_: (next(self.parameters()).sum() * float("nan"), dict)
         )
         with pytest.raises(
             FloatingPointError, match=r"the loss is nan, .* at step 1; the last good checkpoint is in"
@@ -345,14 +359,14 @@ def test_nan_loss_keeps_the_earlier_checkpoint(tiny: PretrainConfig, scenes: Pai
 @pytest.mark.usefixtures("busy_log")
 def test_nan_gradient_never_reaches_the_weights(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
     run(tiny, scenes, tmp_path, max_seconds=0)
-    real = Rendering.loss
+    real = Objective.forward
 
-    def poisoned(self: Rendering, *arguments: Any) -> Any:
+    def poisoned(self: Objective, *arguments: Any) -> Any:
         loss, report = real(self, *arguments)
         return loss + (next(self.parameters()).sum() * 0).sqrt(), report  # finite; its slope is not
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rendering, "loss", poisoned)
+        patch.setattr(Objective, "forward", poisoned)
         with pytest.raises(FloatingPointError, match="at step 1"):
             run(tiny, scenes, tmp_path)
     assert all(value.isfinite().all() for value in load_tensors(tmp_path / "training").values())
@@ -363,7 +377,7 @@ def test_people_see_the_plateaus_and_what_is_held_out(
     tiny: PretrainConfig, scenes: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tiny, scenes, tmp_path)
-    plateaus, titles, *lines = capsys.readouterr().out.splitlines()
+    plateaus, titles, *lines, _waited = capsys.readouterr().out.splitlines()
     held_out = scenes[1].gather(np.arange(len(scenes[1])))
     pixels = held_out.images[:, -1].astype(np.float64) / 255
     foreground = ((pixels - pixels.mean(0)) ** 2)[held_out.labels[:, -1] > 0].mean()
@@ -409,7 +423,7 @@ def test_regression_needs_one_view_only(
     tiny: PretrainConfig, make_scenes_folder: Make, tmp_path: Path
 ) -> None:
     pair = tuple(make_scenes_folder(tmp_path / name, (6,), views=1) for name in "ab")
-    assert run(dataclasses.replace(tiny, objective="regression", steps=1), pair, tmp_path / "run").finished
+    assert run(dataclasses.replace(tiny, decoders={"state": 1.0}, steps=1), pair, tmp_path / "run").finished
 
 
 # Which views are seen
@@ -455,10 +469,10 @@ def marked(arrays: Callable[..., Batch], views: int = 5) -> Batch:
 def test_outside_the_warm_up_the_query_is_never_a_context(
     tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list, queries: int
 ) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, queries), marked(scene_arrays)
+    objective, batch = rendering(GQN(tiny.model), 3, queries), marked(scene_arrays)
     rng = np.random.default_rng(0)
     for _ in range(40):
-        objective.loss(batch, plan(0.0, False), rng)
+        objective(batch, plan(0.0, False), rng)
     assert len(seen) == len(queried) == 40
     assert not any(contexts & asked for contexts, asked in zip(seen, queried, strict=True))
     assert {len(contexts) for contexts in seen} == {1, 2, 3}
@@ -470,23 +484,23 @@ def test_outside_the_warm_up_the_query_is_never_a_context(
 def test_inside_the_warm_up_the_query_is_the_only_context(
     tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list, queries: int
 ) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, queries), marked(scene_arrays)
+    objective, batch = rendering(GQN(tiny.model), 3, queries), marked(scene_arrays)
     rng = np.random.default_rng(0)
     for _ in range(20):
-        objective.loss(batch, plan(1.0, False), rng)
+        objective(batch, plan(1.0, False), rng)
     assert seen == queried
     assert len(seen) == 20
 
 
 def test_in_the_warm_up_each_query_sees_itself_alone(tiny: PretrainConfig, scene_arrays: Callable) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, 2), scene_arrays(3)
+    objective, batch = rendering(GQN(tiny.model), 3, 2), scene_arrays(3)
     codes: list[tuple[torch.Tensor, torch.Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
         rollout = GQN.rollout
         patch.setattr(
             GQN, "rollout", lambda self, r, v, *a: (codes.append((r, v)), rollout(self, r, v, *a))[1]
         )
-        objective.loss(batch, plan(1.0, False), np.random.default_rng(0))
+        objective(batch, plan(1.0, False), np.random.default_rng(0))
     (r, viewpoints), shown = codes[0], torch.from_numpy(batch.viewpoints).flatten(0, 1)
     pixels = torch.from_numpy(batch.images).flatten(0, 1).permute(0, 3, 1, 2)
     for code, viewpoint in zip(r, viewpoints, strict=True):
@@ -496,10 +510,10 @@ def test_in_the_warm_up_each_query_sees_itself_alone(tiny: PretrainConfig, scene
 
 
 def test_between_both_happen(tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, 1), marked(scene_arrays)
+    objective, batch = rendering(GQN(tiny.model), 3, 1), marked(scene_arrays)
     rng = np.random.default_rng(0)
     for _ in range(60):
-        objective.loss(batch, plan(0.5, False), rng)
+        objective(batch, plan(0.5, False), rng)
     own = sum(contexts == asked for contexts, asked in zip(seen, queried, strict=True))
     assert 15 < own < 45
 
@@ -507,7 +521,7 @@ def test_between_both_happen(tiny: PretrainConfig, scene_arrays: Callable, seen:
 def test_evaluation_never_sees_its_query(
     tiny: PretrainConfig, scene_arrays: Callable, seen: list, queried: list
 ) -> None:
-    metrics = Rendering(GQN(tiny.model), 3, 1).evaluate(marked(scene_arrays, views=4))
+    metrics = rendering(GQN(tiny.model), 3, 1).evaluate(marked(scene_arrays, views=4))
     assert seen == [{0}, {0, 1, 2}]
     assert queried == [{3}, {3}]
     parts = ("mse", "mse_foreground", "mse_target")
@@ -519,7 +533,7 @@ def test_evaluation_is_deterministic_and_ignores_the_weighting(
 ) -> None:
     model, batch = GQN(tiny.model), scene_arrays(4)
     one, other = (
-        Rendering(model, 3, 1, weight).evaluate(batch) for weight in (PLAIN, (1.0, 4.0, 16.0, 16.0))
+        rendering(model, 3, 1, weight).evaluate(batch) for weight in (PLAIN, (1.0, 4.0, 16.0, 16.0))
     )
     assert one == other
 
@@ -560,9 +574,9 @@ def test_learning_rate_falls_over_the_run(tiny: PretrainConfig, scenes: Pair, tm
     assert rates == pytest.approx([4e-4, 3e-4, 2e-4, 1e-4])
 
 
-def gradients(objective: Rendering, batch: Batch, schedule: Schedule) -> dict[str, torch.Tensor | None]:
+def gradients(objective: Objective, batch: Batch, schedule: Schedule) -> dict[str, torch.Tensor | None]:
     objective.zero_grad(set_to_none=True)
-    loss, _ = objective.loss(batch, schedule, np.random.default_rng(3))
+    loss, _ = objective(batch, schedule, np.random.default_rng(3))
     loss.backward()
     return {name: p.grad for name, p in objective.named_parameters()}
 
@@ -574,12 +588,12 @@ def test_each_label_has_its_weight(tiny: PretrainConfig, scene_arrays: Callable,
     weights = tuple(3.0 if k == label else 1.0 for k in range(3))
     floor = 0.5 * np.log(2 * np.pi) + np.log(now.sigma)
     plain, heavy = (
-        Rendering(GQN(tiny.model), 3, 1, w).loss(only, now, np.random.default_rng(3))[0].item() - floor
+        rendering(GQN(tiny.model), 3, 1, w)(only, now, np.random.default_rng(3))[0].item() - floor
         for w in (PLAIN, weights)
     )
     assert heavy == pytest.approx(3 * plain, rel=1e-3)
     others = batch._replace(labels=np.full_like(batch.labels, (label + 1) % 3))
-    light = Rendering(GQN(tiny.model), 3, 1, weights).loss(others, now, np.random.default_rng(3))[0]
+    light = rendering(GQN(tiny.model), 3, 1, weights)(others, now, np.random.default_rng(3))[0]
     assert light.item() - floor == pytest.approx(plain, rel=1e-3)
 
 
@@ -594,7 +608,7 @@ def test_squared_errors_of_all_foreground_and_target() -> None:
 def test_prior_only_trains_without_the_inference_network(
     tiny: PretrainConfig, scene_arrays: Callable
 ) -> None:
-    objective, batch = Rendering(GQN(tiny.model), 3, 1), scene_arrays(4)
+    objective, batch = rendering(GQN(tiny.model), 3, 1), scene_arrays(4)
     ours = [name for name, _ in objective.named_parameters() if "inference" in name or "posterior" in name]
     assert ours
 
@@ -609,8 +623,8 @@ def test_prior_only_trains_without_the_inference_network(
 
 def test_loss_is_the_bound_per_pixel_channel(tiny: PretrainConfig, scene_arrays: Callable) -> None:
     batch = scene_arrays(4)
-    objective = Rendering(GQN(tiny.model), 3, 1)
-    loss, report = objective.loss(batch, plan(0.0, True), np.random.default_rng(0))
+    objective = rendering(GQN(tiny.model), 3, 1)
+    loss, report = objective(batch, plan(0.0, True), np.random.default_rng(0))
     metrics = report()
     floor = 0.5 * np.log(2 * np.pi) + np.log(0.2)
     assert metrics["kl"] == 0
@@ -620,11 +634,11 @@ def test_loss_is_the_bound_per_pixel_channel(tiny: PretrainConfig, scene_arrays:
 
 def test_regression_predicts_in_the_states_own_units(scenes: Pair, tiny: PretrainConfig) -> None:
     state = scenes[0].all_state()
-    objective = Regression(GQN(tiny.model), state * 100 + 7)
-    for parameter in objective.head.parameters():
+    decoder = StateDecoder((12,), state.shape[1])
+    decoder.standardise(torch.from_numpy(state * 100 + 7))
+    for parameter in decoder.head.parameters():
         torch.nn.init.zeros_(parameter)
-    images, viewpoints = torch.rand(2, 3, 16, 16), torch.randn(2, 7)
-    predicted = objective.predict(images, viewpoints).detach().numpy()
+    predicted = decoder.predict(torch.randn(2, 12)).detach().numpy()
     np.testing.assert_allclose(predicted, np.tile(state.mean(0) * 100 + 7, (2, 1)), rtol=1e-5)
 
 
@@ -640,9 +654,11 @@ def test_presets_survive_json(name: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"objective": "gan"}, "objective='gan': expected one of rendering, regression, random"),
-        ({"steps": 0}, "objective='rendering' with steps=0: random, and only it, takes 0"),
-        ({"objective": "random"}, "random, and only it, takes 0"),
+        ({"decoders": {"gan": 1.0}}, "unknown decoders gan; known: rendering, state, segmentation"),
+        ({"train": ("state",)}, "state is none of encoder, decoder or of the run's decoders .rendering"),
+        ({"steps": 0}, "steps=0, .*: without steps there must be nothing to train"),
+        ({"decoders": {}}, "decoders={}, .*: without steps there must be nothing to train"),
+        ({"train": ()}, "train=.., .*|.*without steps there must be nothing to train"),
         ({"batch": 0}, "batch=0: expected at least 1"),
         ({"queries": 0}, "queries=0: expected at least 1"),
         ({"max_contexts": 0}, "max_contexts=0: expected at least 1"),
@@ -656,7 +672,7 @@ def test_config_refuses(values: dict, message: str) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown keys stepz; known: objective, model, steps"):
+    with pytest.raises(ValueError, match=r"unknown keys stepz; known: decoders, train, start, model, steps"):
         PretrainConfig.from_dict({"stepz": 1})
     with pytest.raises(ValueError, match=r"unknown preset 'huge'; known: .*cpu-30min"):
         preset_named("huge")

@@ -7,7 +7,18 @@ import pytest
 import torch
 
 from gqn_transfer import probes
-from gqn_transfer.probes import ProbeRow, Standardised, errors, fit_mlp, fit_ridge, probe, r2
+from gqn_transfer.probes import (
+    ProbeRow,
+    Standardised,
+    constants,
+    errors,
+    fit_mlp,
+    fit_ridge,
+    guess,
+    probe,
+    quantities,
+    r2,
+)
 
 COLUMNS = [f"{name}_{axis}" for name in ("hand", "target") for axis in "xyz"] + ["joint_1_sin", "joint_1_cos"]
 
@@ -97,9 +108,8 @@ def test_angles_wrap(true: float, offset: float) -> None:
     predicted = state.copy()
     state[:, 6:] = np.sin(true), np.cos(true)
     predicted[:, 6:] = 0.5 * np.array([np.sin(true + offset), np.cos(true + offset)])  # length is no matter
-    state[0, 0] += 1  # else the variance is zero
-    with np.errstate(all="ignore"):
-        joint = errors("p", predicted, state, COLUMNS)[-1]
+    state[0, 6:] = predicted[0, 6:] = 0.6, 0.8  # a joint that never moves has no row
+    joint = errors("p", predicted, state, COLUMNS)[-1]
     assert (joint.quantity, joint.unit) == ("joint_1", "rad")
     assert joint.median_error == pytest.approx(abs(offset), abs=1e-4)
 
@@ -137,3 +147,51 @@ def test_mlp_depends_on_its_seed_alone() -> None:
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert torch.equal(state, torch.get_rng_state())
+
+
+COLOURED = [*COLUMNS, "target_red", "target_green", "target_blue"]
+
+
+def coloured(count: int, seed: int = 0) -> np.ndarray:
+    colours = np.random.default_rng([seed, 1]).uniform(0, 1, (count, 3))
+    return np.column_stack([states(count, seed), colours]).astype(np.float32)
+
+
+def test_colours_are_probed_in_their_own_units() -> None:
+    state = coloured(40)
+    predicted = state.copy()
+    predicted[:, 8:] += [0.03, 0.0, -0.04]
+    row = errors("p", predicted, state, COLOURED)[-1]
+    assert row[1:3] == ("target_colour", "rgb")
+    assert row.median_error == pytest.approx(0.05, abs=1e-5)
+    assert row.r2 == pytest.approx(1 - 0.0025 / (3 / 12), abs=0.01)
+
+
+def test_constant_columns_have_no_error_and_no_r2() -> None:
+    state = coloured(40)
+    state[:, 8:] = 0.8, 0.1, 0.1
+    noise = np.random.default_rng(0).normal(0, 0.01, state.shape).astype(np.float32)
+    assert constants(state, COLOURED) == ["target_colour"]
+    assert constants(coloured(40), COLOURED) == []
+    assert [row.quantity for row in errors("p", state + noise, state, COLOURED)] == [
+        "hand", "target", "joint_1",
+    ]  # fmt: skip
+
+
+def test_one_moving_column_is_enough() -> None:
+    state = coloured(40)
+    state[:, [3, 4]] = 0.5  # the target moves up and down only
+    assert constants(state, COLOURED) == []
+
+
+def test_quantities_are_those_that_have_all_their_columns() -> None:
+    assert [one.name for one in quantities(COLOURED)] == ["hand", "target", "joint_1", "target_colour"]
+    assert [one.name for one in quantities(["target_x", "target_y", "target_red", "hand_axis_x"])] == []
+
+
+def test_guessing_is_the_training_mean_for_every_scene() -> None:
+    train, test = coloured(4000), coloured(1000, seed=1)
+    rows = {row.quantity: row for row in guess(train, test, COLOURED)}
+    distances = np.linalg.norm(test[:, 3:6] - train[:, 3:6].mean(0), axis=1)
+    assert rows["target"].median_error == pytest.approx(np.median(distances), abs=1e-4)
+    assert all(row.probe == "guess" and abs(row.r2) < 0.02 for row in rows.values())

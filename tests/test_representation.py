@@ -79,10 +79,23 @@ def test_a_relu_follows_the_towers_last_layer() -> None:
     assert network(*inputs(1, 8)).eq(0).all()
 
 
-@pytest.mark.parametrize(("name", "divisor"), [("conv", 16), ("pyramid", 8), ("tower", 4)])
+@pytest.mark.parametrize(("name", "divisor"), [("conv", 8), ("pyramid", 8), ("tower", 4)])
 def test_wrong_image_size_is_refused(name: str, divisor: int) -> None:
     with pytest.raises(ValueError, match=f"divisible by {divisor}, got {divisor + 2}"):
         REPRESENTATIONS[name](divisor + 2, 32)
+
+
+@pytest.mark.parametrize("image_size", [8, 24, 40, 64, 72])
+@pytest.mark.parametrize("name", ["conv", "conv-rays", "pyramid"])
+def test_image_sizes_divisible_by_eight_are_taken(name: str, image_size: int) -> None:
+    """Every pixel counts, those of the last row and column too."""
+    network, (images, viewpoints) = REPRESENTATIONS[name](image_size, 32), inputs(1, image_size)
+    images.requires_grad_()
+    code = network(images, viewpoints)
+    assert code.shape == (1, 32)
+    code.square().sum().backward()
+    assert images.grad is not None
+    assert (images.grad.abs().sum((0, 1)) > 0).all()
 
 
 def test_viewpoint_features() -> None:

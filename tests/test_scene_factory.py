@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gqn_transfer.benchmarks import scene_factory
+from gqn_transfer.benchmarks import scene_factory, shard_jobs
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.checkpoint import CAMERA_CONVENTION
 from gqn_transfer.envs import TASKS, cameras
@@ -47,8 +47,8 @@ class Here:
 @pytest.fixture(autouse=True)
 def _small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "slow" not in request.keywords:
-        monkeypatch.setattr(scene_factory, "worker_pool", Here)
-        monkeypatch.setattr(scene_factory, "SHARD_SIZE", 2)
+        monkeypatch.setattr(shard_jobs, "worker_pool", Here)
+        monkeypatch.setattr(shard_jobs, "SHARD_SIZE", 2)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

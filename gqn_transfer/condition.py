@@ -1,0 +1,86 @@
+"""What a decoder of pictures is asked: the scene's code and the query's viewpoint, as one spatial map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from .rays import RAY_FEATURES, VIEWPOINT_SIZE, ray_features
+
+CODE_START = 0.3
+"""Scale of the code's first weights: quiet, not silent."""
+
+
+class Rays(nn.Module):
+    """What is asked, as a spatial map (B, c, s, s): the code r and the query's rays, mixed at each cell.
+
+    One network serves all cells and all cameras: it says what the ray through a cell meets in the scene
+    that r describes. r scales and shifts the features of the rays, normalised (which takes out its growth
+    with the number of views) and silent at the start; a spatial r (the tower's) adds its own map.
+    """
+
+    def __init__(
+        self, code_shape: tuple[int, ...], channels: int, size: int, field_of_view: float, width: int = 256
+    ) -> None:
+        super().__init__()
+        self.size, self.field_of_view = size, field_of_view
+        self.rays = nn.Linear(RAY_FEATURES, width)
+        if len(code_shape) == 1:
+            self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], 2 * width))
+        else:
+            pool, project = nn.AdaptiveAvgPool2d(size), nn.Conv2d(code_shape[0], channels, 1)
+            self.code = nn.Sequential(nn.GroupNorm(1, code_shape[0]), pool, project)
+        self.first = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
+        self.second = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.to_map = nn.Linear(width, channels)
+
+    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
+        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s), channels last in memory."""
+        hidden = self.first(self.rays(ray_features(query_viewpoint, self.size, self.field_of_view)))
+        code = self.code(r)
+        if code.dim() == 2:
+            scale, shift = code[:, None, None].chunk(2, dim=-1)
+            hidden = hidden * (1 + scale) + shift
+        spatial = self.to_map(hidden + self.second(hidden)).permute(0, 3, 1, 2)
+        return spatial if code.dim() == 2 else spatial + code
+
+    def quieten_code(self) -> None:
+        """Scale the weights through which the code enters: early codes are noise."""
+        *_, last = (m for m in self.code.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+        last.weight.data.mul_(CODE_START)
+
+
+class Broadcast(nn.Module):
+    """The paper's: query viewpoint and code beside each other at every cell, (B, 7 + C, s, s), then mixed.
+
+    A code without space is spread by a learned transposed convolution, as ports of the paper do: a constant
+    map would tell the cores nothing about space. `channels` are the map's after a 1x1 convolution.
+    """
+
+    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, field_of_view: float) -> None:
+        super().__init__()
+        features = code_shape[0]
+        self.viewpoint = nn.ConvTranspose2d(VIEWPOINT_SIZE, VIEWPOINT_SIZE, size)
+        if len(code_shape) == 1:
+            self.code: nn.Module = nn.ConvTranspose2d(features, features, size)
+        else:
+            self.code = nn.AdaptiveAvgPool2d(size)
+        self.to_map = nn.Conv2d(VIEWPOINT_SIZE + features, channels, 1)
+
+    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
+        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s)."""
+        spatial = r if r.dim() == 4 else r[:, :, None, None]
+        seen_from = self.viewpoint(query_viewpoint.float()[:, :, None, None])
+        return self.to_map(torch.cat([seen_from, self.code(spatial)], dim=1))
+
+    def quieten_code(self) -> None:
+        """Nothing: the paper's code enters as it is."""
+
+
+CONDITIONS: Mapping[str, type[Rays] | type[Broadcast]] = MappingProxyType(
+    {"rays": Rays, "broadcast": Broadcast}
+)
+"""Name in `GeneratorConfig.conditioning` -> class: code's shape, channels, map's size, field of view."""

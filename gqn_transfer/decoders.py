@@ -1,0 +1,221 @@
+"""Decoders: modules with a loss on the scene's code. The GQN's generator is one; others can be added.
+
+Each is asked the same `Question`. What an encoder is trained for is which decoders stand on it and with what
+weights (`PretrainConfig.decoders`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .condition import Rays
+from .latents import Noise
+from .model import GQN, GQNConfig, elbo, to_float
+from .upsampling import initialise, upsampler
+
+Metrics = dict[str, float]
+Report = Callable[[], Metrics]
+"""Called only for the steps that are logged: the errors of a batch cost a tenth of its step."""
+LABELS = 4
+"""Kinds of pixels: background, arm, target or object, shadow."""
+TARGET = 2
+"""The target's label."""
+
+
+class Question(NamedTuple):
+    """B codes, and for each a view of its scene that no context showed (save in the warm-up)."""
+
+    r: Tensor
+    """(B, C[, h, w]), the sum over contexts."""
+    viewpoints: Tensor
+    """(B, 7) of the query."""
+    images: Tensor
+    """uint8 (B, 3, H, W): the query."""
+    labels: Tensor
+    """uint8 (B, 1, H, W): kinds of the query's pixels."""
+    state: Tensor
+    """(B, S): the simulator's."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What changes over a run, at one step."""
+
+    sigma: float
+    """Standard deviation of the pixel likelihood."""
+    self_context: float
+    """Probability that a batch's only context is the query view itself (the warm-up's autoencoding)."""
+    prior_only: bool
+    """True while latents take their prior means: the error of a prediction, without a posterior."""
+
+
+class Decoder(Protocol):
+    """Anything with a loss on codes. Modules among them are trained and saved with the encoder."""
+
+    needs_query: bool
+    """False where the code alone is asked for: every view of a batch is then a scene of its own."""
+
+    def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
+        """Scalar to minimise, and what computes numbers for the log."""
+        ...
+
+    def errors(self, question: Question) -> Metrics:
+        """Held-out figures by name, without randomness."""
+        ...
+
+
+class RenderingDecoder:
+    """The GQN's evidence lower bound, per pixel channel, with the pixels of small things weighted up.
+
+    No module: the generator is the GQN's. The weighting is ours (docs/decisions/0004-pretraining.md);
+    `errors` does not use it.
+    """
+
+    needs_query = True
+
+    def __init__(
+        self, model: GQN, label_weights: Sequence[float] = (1.0,) * LABELS, kl_balance: float = 0.5
+    ) -> None:
+        self.model, self.kl_balance = model, kl_balance
+        self.label_weights = torch.tensor(label_weights)
+
+    def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
+        r, viewpoints, images, labels, _ = question
+        if schedule.prior_only:
+            pixels, kl = self.model.rollout(r, viewpoints).pixels, r.new_zeros(1, len(r))
+        else:
+            rollout = self.model.rollout(r, viewpoints, images, noise)
+            pixels, kl = rollout.pixels, rollout.kl(self.kl_balance)
+        weights = self.label_weights.to(r.device)[labels.long()]
+        objective = elbo(pixels.log_likelihood(to_float(images), schedule.sigma, weights), kl)
+
+        @torch.no_grad()
+        def report() -> Metrics:
+            return {"kl": float(kl.sum(0).mean())} | squared_errors(pixels.mean, images, labels)
+
+        return -objective.mean() / math.prod(images.shape[1:]), report
+
+    def errors(self, question: Question) -> Metrics:
+        """Of prior-mean predictions."""
+        mean = self.model.predict(question.r, question.viewpoints, sample=False)
+        return squared_errors(mean, question.images, question.labels)
+
+
+class StateDecoder(nn.Module):
+    """Regression of the simulator's state: supervised, hence a ceiling and not a method."""
+
+    needs_query: ClassVar[bool] = False
+
+    def __init__(self, code_shape: tuple[int, ...], columns: int, hidden: int = 256) -> None:
+        super().__init__()
+        width = math.prod(code_shape)
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.LayerNorm(width), nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, columns)
+        )
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.zeros(columns))
+        self.register_buffer("scale", torch.ones(columns))
+
+    def standardise(self, state: Tensor) -> None:
+        """Take the mean and the deviation of each column from `state` (N, S)."""
+        self.mean.copy_(state.mean(0))
+        self.scale.copy_(state.std(0, correction=0).clamp(min=1e-3))
+
+    def predict(self, r: Tensor) -> Tensor:
+        """State in its own units: (B, C[, h, w]) -> (B, S)."""
+        return self.head(r).float() * self.scale + self.mean
+
+    def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
+        error = self._error(question)
+        loss = functional.smooth_l1_loss(error, torch.zeros_like(error))
+        return loss, lambda: {"state": float((error.detach() ** 2).mean())}
+
+    def errors(self, question: Question) -> Metrics:
+        """Mean squared error over all columns, in units of their variance."""
+        return {"state": float((self._error(question) ** 2).mean())}
+
+    def _error(self, question: Question) -> Tensor:
+        return self.head(question.r).float() - (question.state - self.mean) / self.scale
+
+
+class SegmentationDecoder(nn.Module):
+    """Kind of every pixel of the query view, as a rendered label: without latents, by cross entropy."""
+
+    needs_query: ClassVar[bool] = True
+
+    def __init__(
+        self, config: GQNConfig, code_shape: tuple[int, ...], label_weights: Sequence[float] = (1.0,) * LABELS
+    ) -> None:
+        super().__init__()
+        channels, size = config.condition_channels, config.latent_map
+        self.condition = Rays(code_shape, channels, size, config.field_of_view)
+        self.decoder = upsampler(channels, config.image_size // size, LABELS)
+        initialise(self)
+        self.condition.quieten_code()
+        self.label_weights: Tensor
+        self.register_buffer("label_weights", torch.tensor(label_weights), persistent=False)
+
+    def predict(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
+        """Logits of each label: (B, C[, h, w]), (B, 7) -> (B, 4, H, W)."""
+        return self.decoder(self.condition(r, query_viewpoint)).float()
+
+    def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
+        logits, labels = self.predict(question.r, question.viewpoints), question.labels[:, 0].long()
+        loss = functional.cross_entropy(logits, labels, self.label_weights)
+        return loss, lambda: intersections(logits.detach(), labels)
+
+    def errors(self, question: Question) -> Metrics:
+        """Intersection over union of the arm's and the target's pixels."""
+        logits = self.predict(question.r, question.viewpoints)
+        return intersections(logits, question.labels[:, 0].long())
+
+
+def squared_errors(mean: Tensor, images: Tensor, labels: Tensor) -> Metrics:
+    """Mean squared error over all pixels, over the foreground (arm, target, shadows), and over the target:
+    images uint8, labels (B, 1, H, W)."""
+    squares = ((mean.clamp(0, 1) - images.float() / 255) ** 2).mean(1, keepdim=True)
+    parts = {"mse_foreground": labels > 0, "mse_target": labels == TARGET}
+    of_parts = {name: float(squares[part].sum() / part.sum().clamp(min=1)) for name, part in parts.items()}
+    return {"mse": float(squares.mean())} | of_parts
+
+
+def intersections(logits: Tensor, labels: Tensor) -> Metrics:
+    """Intersection over union by kind: logits (B, 4, H, W), labels (B, H, W)."""
+    found = logits.argmax(1)
+    result = {}
+    for name, kind in (("arm", 1), ("target", TARGET)):
+        both, either = (found == kind) & (labels == kind), (found == kind) | (labels == kind)
+        result[f"overlap_{name}"] = float(both.sum() / either.sum().clamp(min=1))
+    return result
+
+
+Weights = Sequence[float]
+
+
+def _state_decoder(
+    config: GQNConfig, code_shape: tuple[int, ...], columns: int, label_weights: Weights
+) -> StateDecoder:
+    return StateDecoder(code_shape, columns)
+
+
+def _segmentation_decoder(
+    config: GQNConfig, code_shape: tuple[int, ...], columns: int, label_weights: Weights
+) -> SegmentationDecoder:
+    return SegmentationDecoder(config, code_shape, label_weights)
+
+
+Build = Callable[[GQNConfig, tuple[int, ...], int, Weights], nn.Module]
+DECODERS: Mapping[str, Build] = MappingProxyType(
+    {"state": _state_decoder, "segmentation": _segmentation_decoder}
+)
+"""Name in `PretrainConfig.decoders` beside "rendering" -> builder: sizes, code's shape, number of the state's
+columns, weights by label."""

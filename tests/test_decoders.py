@@ -1,0 +1,247 @@
+"""Decoders: what each learns, what is trained and what is left alone, adding one to a checkpoint."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
+from gqn_transfer.decoders import (
+    Metrics,
+    Question,
+    RenderingDecoder,
+    Report,
+    Schedule,
+    SegmentationDecoder,
+    StateDecoder,
+    intersections,
+)
+from gqn_transfer.latents import Noise
+from gqn_transfer.model import GQN
+from gqn_transfer.objectives import Objective, tensors
+from gqn_transfer.presets import PretrainConfig
+from gqn_transfer.pretrain import build, load_objective, pretrain
+from gqn_transfer.scenes import Batch, Scenes
+from gqn_transfer.training import Run
+
+Pair = tuple[Scenes, Scenes]
+CPU = torch.device("cpu")
+PLAN = Schedule(sigma=0.2, self_context=0.0, prior_only=True)
+
+
+def run(config: PretrainConfig, scenes: Pair, folder: Path, **how: Any) -> Path:
+    return pretrain(config, *scenes, folder, device="cpu", precision="fp32", **how).encoder
+
+
+def moved(before: Path, after: Path) -> set[str]:
+    """Which parts of two checkpoints differ: encoder, generator, or heads by name."""
+    names = {"model.representation": "encoder", "model.generator": "rendering"}
+    old, new, found = load_tensors(before), load_tensors(after), set()
+    for name in old.keys() & new.keys():
+        if not torch.equal(old[name], new[name]):
+            prefix = ".".join(name.split(".")[:2])
+            found.add(names.get(prefix, prefix.removeprefix("heads.")))
+    return found - {"feature_mean", "feature_std"}
+
+
+class Brightness(torch.nn.Module):
+    """A decoder of a user's own: the mean colour of the query view."""
+
+    needs_query = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = torch.nn.Linear(12, 3)
+
+    def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[torch.Tensor, Report]:
+        loss = ((self.read(question.r) - question.images.float().mean((2, 3)) / 255) ** 2).mean()
+        return loss, lambda: {"brightness": float(loss)}
+
+    def errors(self, question: Question) -> Metrics:
+        return {"brightness": float(self.loss(question, PLAN, Noise(torch.Generator()))[0])}
+
+
+def test_the_state_is_learned(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        tiny, decoders={"state": 1.0}, steps=60, batch=16, learning_rate=(1e-3, 1e-3), adam_epsilon=1e-8
+    )
+    held_out = scenes[1].gather(np.arange(16))
+    before = build(config, scenes[0], CPU).evaluate(held_out)["test_state"]
+    after = load_objective(run(config, scenes, tmp_path)).evaluate(held_out)["test_state"]
+    assert after < 0.85 * before
+
+
+SELF = Schedule(sigma=0.2, self_context=1.0, prior_only=True)
+MASKS = {"decoders": {"rendering": 1.0, "segmentation": 1.0}, "warm_up": 1.0, "transition": 0.0}
+"""Kinds of pixels of a view that the code has seen: learned within a second."""
+
+
+def overlap(objective: Objective, scenes: Scenes) -> float:
+    """Of the target's pixels with what the decoder takes for it, in views that the code has seen."""
+    with torch.no_grad():
+        _, report = objective(scenes.gather(np.arange(16)), SELF, np.random.default_rng(0))
+    return report()["overlap_target"]
+
+
+def test_the_kinds_of_pixels_are_learned(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        tiny, **MASKS | {"decoders": {"segmentation": 1.0}}, steps=300, batch=16,
+        learning_rate=(1e-3, 1e-3), adam_epsilon=1e-8,
+    )  # fmt: skip
+    after = load_objective(run(config, scenes, tmp_path))
+    assert overlap(after, scenes[1]) > overlap(build(config, scenes[0], CPU), scenes[1]) + 0.1
+
+
+def test_losses_are_weighted_and_summed(tiny: PretrainConfig, scene_arrays: Callable) -> None:
+    batch, model = scene_arrays(4), GQN(tiny.model)
+    decoders = {
+        "rendering": RenderingDecoder(model),
+        "state": StateDecoder((12,), 8),
+        "segmentation": SegmentationDecoder(tiny.model, (12,)),
+    }
+
+    def loss(weights: dict[str, float]) -> float:
+        chosen = {name: decoders[name] for name in weights}
+        return float(Objective(model, chosen, weights)(batch, PLAN, np.random.default_rng(0))[0].detach())
+
+    single = {name: loss({name: 1.0}) for name in ("rendering", "segmentation")}
+    both = loss({"rendering": 2.0, "segmentation": 0.5})
+    assert both == pytest.approx(2 * single["rendering"] + 0.5 * single["segmentation"], rel=1e-5)
+    with_state = loss({"rendering": 1.0, "state": 3.0})
+    assert with_state > single["rendering"]
+
+
+def test_state_is_asked_of_the_right_scene_and_the_right_number_of_times(
+    tiny: PretrainConfig, scene_arrays: Callable
+) -> None:
+    """With queries: a row each, in the order of their codes. Without: a row for every view."""
+    asked: list[Question] = []
+
+    class Spy(StateDecoder):
+        def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[torch.Tensor, Report]:
+            asked.append(question)
+            return super().loss(question, schedule, noise)
+
+    batch, model = scene_arrays(3, views=5), GQN(tiny.model)
+    beside = {"rendering": RenderingDecoder(model), "state": Spy((12,), 8)}
+    Objective(model, beside, max_contexts=2, queries=2)(batch, PLAN, np.random.default_rng(0))
+    Objective(model, {"state": Spy((12,), 8)})(batch, PLAN, np.random.default_rng(0))
+    for question, times in zip(asked, (2, 5), strict=True):
+        np.testing.assert_array_equal(question.state.numpy(), np.repeat(batch.state, times, 0))
+        assert len(question.r) == len(question.images) == len(question.labels) == 3 * times
+    alone = asked[1]
+    pixels = torch.from_numpy(batch.images).flatten(0, 1).permute(0, 3, 1, 2)
+    own = model.encode_views(pixels, torch.from_numpy(batch.viewpoints).flatten(0, 1))
+    torch.testing.assert_close(alone.r, own)
+
+
+def test_overlap_is_intersection_over_union() -> None:
+    labels = torch.tensor([[[1, 1, 2, 0]]])
+    found = torch.tensor([[[1, 0, 2, 2]]])
+    logits = torch.nn.functional.one_hot(found, 4).permute(0, 3, 1, 2).float()
+    assert intersections(logits, labels) == {"overlap_arm": 0.5, "overlap_target": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        (("encoder", "decoder"), {"encoder", "rendering", "state"}),
+        (("encoder",), {"encoder"}),
+        (("decoder",), {"rendering", "state"}),
+        (("state",), {"state"}),
+        (("encoder", "rendering"), {"encoder", "rendering"}),
+    ],
+    ids="+".join,
+)
+def test_gradients_reach_what_train_names_and_nothing_else(
+    tiny: PretrainConfig, scenes: Pair, tmp_path: Path, train: tuple[str, ...], expected: set[str]
+) -> None:
+    first = dataclasses.replace(tiny, decoders={"rendering": 1.0, "state": 1.0}, steps=2)
+    start = run(first, scenes, tmp_path / "first")
+    second = run(dataclasses.replace(first, train=train), scenes, tmp_path / "second", start_from=start)
+    assert moved(start, second) == expected
+    assert read_record(second)["config"]["start"] == read_record(start)["fingerprint"]
+
+
+def test_a_decoder_is_added_to_a_checkpoint_and_trained_alone(
+    tiny: PretrainConfig, scenes: Pair, trained_run: Path, tmp_path: Path
+) -> None:
+    """The encoder and the generator that were there stay, bit for bit; the new head learns."""
+    config = dataclasses.replace(
+        tiny, **MASKS, train=("segmentation",), steps=150, batch=16, learning_rate=(1e-2, 1e-3)
+    )
+    before = build(config, scenes[0], CPU, trained_run)
+    after_folder = run(config, scenes, tmp_path, start_from=trained_run)
+    after, held_out = load_objective(after_folder), scenes[1].gather(np.arange(16))
+    assert moved(trained_run / "encoder", after_folder) == set()
+    assert after.evaluate(held_out)["test_mse_1"] == before.evaluate(held_out)["test_mse_1"]
+    losses = [
+        float(each.decoders["segmentation"].loss(each._views_alone(each_batch), SELF, None)[0])  # type: ignore[arg-type]
+        for each in (before, after)
+        for each_batch in [tensors(held_out, CPU)]
+    ]
+    assert losses[1] < 0.9 * losses[0]
+
+
+def test_a_decoder_of_a_users_own_is_trained_with_the_rest(tiny: PretrainConfig, scenes: Pair) -> None:
+    objective = build(tiny, scenes[0], CPU)
+    objective.add_decoder("brightness", Brightness(), weight=0.5)
+    assert any(name.startswith("heads.brightness.") for name in objective.state_dict())
+    optimiser, rng = torch.optim.Adam(objective.parameters(), 1e-2), np.random.default_rng(0)
+    batch = scenes[0].gather(np.arange(16))
+    before = objective.evaluate(batch)["test_brightness_1"]
+    for _ in range(20):
+        optimiser.zero_grad()
+        objective(batch, PLAN, rng)[0].backward()
+        optimiser.step()
+    assert objective.evaluate(batch)["test_brightness_1"] < 0.7 * before
+    with pytest.raises(ValueError, match="there is a decoder 'brightness' already: rendering, brightness"):
+        objective.add_decoder("brightness", Brightness())
+
+
+def test_a_start_of_another_size_is_refused(
+    tiny: PretrainConfig, scenes: Pair, trained_run: Path, tmp_path: Path
+) -> None:
+    wider = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, representation_size=16))
+    with pytest.raises(CheckpointError, match=r"another model: .* does not fit"):
+        run(wider, scenes, tmp_path, start_from=trained_run)
+    with pytest.raises(CheckpointError, match="neither a shipped encoder"):
+        run(tiny, scenes, tmp_path, start_from=tmp_path / "nowhere")
+
+
+def test_averaged_weights_are_what_is_saved(
+    tiny: PretrainConfig, scenes: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moving average over the weights after each step, by its definition: the first starts it."""
+    name, decay, after = "model.representation.enter.0.weight", 0.6, []
+    update = Run._update
+
+    def watched(self: Run, *arguments: Any) -> Report:
+        report = update(self, *arguments)
+        after.append(self.objective.state_dict()[name].clone())
+        return report
+
+    monkeypatch.setattr(Run, "_update", watched)
+    encoder = load_tensors(run(dataclasses.replace(tiny, average=decay, steps=4), scenes, tmp_path))
+    expected = after[0]
+    for weights in after[1:]:
+        expected = decay * expected + (1 - decay) * weights
+    torch.testing.assert_close(encoder[name], expected)
+    assert not torch.equal(encoder[name], after[-1])
+
+
+def test_labels_weigh_the_segmentation(tiny: PretrainConfig, scene_arrays: Callable) -> None:
+    batch: Batch = scene_arrays(4)
+    losses = []
+    for target in (1.0, 50.0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            decoder = SegmentationDecoder(tiny.model, (12,), (1.0, 1.0, target, 1.0))
+        model = GQN(tiny.model)
+        objective = Objective(model, {"segmentation": decoder})
+        losses.append(float(objective(batch, PLAN, np.random.default_rng(0))[0].detach()))
+    assert losses[0] != losses[1]
