@@ -1,0 +1,42 @@
+"""The committed results say what the README says of them."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gqn_transfer.benchmarks.records import read_suite
+from gqn_transfer.benchmarks.statistics import steps_to_threshold
+from gqn_transfer.benchmarks.suites import SUITES
+from gqn_transfer.envs.registry import TASKS
+
+ROOT = Path(__file__).parents[1]
+ORACLE = read_suite(ROOT / "docs/results/oracle")
+SOLVED = 0.9
+"""Success of an agent that sees the state, on every task."""
+
+
+def steps_until_solved(task: str) -> list[float]:
+    """Of each seed: the first evaluation at which the mean of three consecutive scores is high enough."""
+    records = [record for record in ORACLE if record.cell.task == task]
+    return [steps_to_threshold(record.steps, record.score, SOLVED) for record in records]
+
+
+def test_the_oracle_ran_as_its_suite_says() -> None:
+    assert {record.cell for record in ORACLE} == set(SUITES["oracle"].cells)
+    assert all(record.status == "done" for record in ORACLE)
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_every_task_is_solved_from_the_state_by_every_seed(task: str) -> None:
+    found = steps_until_solved(task)
+    assert len(found) == 3
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_readme_tells_the_steps(task: str) -> None:
+    row = re.search(rf"^\| `gqn_transfer/{task}` \|.*\| ([\d,]+) \|$", (ROOT / "README.md").read_text(), re.M)
+    assert row, f"no row of {task} in the README's table of tasks"
+    assert int(row[1].replace(",", "")) == int(np.median(steps_until_solved(task)))
