@@ -123,7 +123,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
         ),
         "oracle": Suite(
-            "all tasks from the simulator's state, 1 hour on 2 cores: can the agent learn them?",
+            "all tasks from the simulator's state, 40 minutes on 2 cores: can an agent learn them?",
             tuple(
                 cell
                 for task, steps in ORACLE_BUDGETS.items()
