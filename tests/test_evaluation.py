@@ -54,7 +54,11 @@ class Copier(torch.nn.Module):
     ) -> Rollout:
         zero = torch.zeros(len(r), 1, 1, 1)
         prior, posterior = Gaussian(zero, zero), None if image is None else Gaussian(zero + 1, zero)
-        noise = 0 if generator is None or image is not None else prior.sample(generator)
+        noise = (
+            0.0
+            if generator is None or image is not None
+            else torch.randn(prior.mean.shape, generator=generator)
+        )
         step = LatentStep(prior, posterior, zero)
         return Rollout(Pixels.from_parameters((r if image is None else image) + 0.1 * noise, 1), (step, step))
 
