@@ -290,6 +290,7 @@ from pathlib import Path
 import torch
 from gqn_transfer import training as loop
 from gqn_transfer.presets import PretrainConfig
+from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
 torch.set_num_threads(1)
 loop.CHECKPOINT_SECONDS, loop.LOG_EVERY = -1.0, 2
