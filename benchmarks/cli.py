@@ -250,3 +250,7 @@ def main() -> None:
         sys.exit("interrupted: the same command goes on from here")
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"gqn-bench: {error}")
+
+
+if __name__ == "__main__":  # for `torchrun -m`
+    main()

@@ -42,6 +42,9 @@ class FreshScenes:
                 self.asked[later] = self.pool.submit(render_step, *job)
         return self.asked.pop(step).result()
 
+    def frames(self, steps: int) -> int:
+        return steps * self.config.batch * self.recipe.views
+
 
 def render_step(recipe: ScenesConfig, seed: int, step: int, batch: int, ranks: Ranks) -> Batch:
     """A rank's part of the scenes of one step; each rank draws from a generator of its own."""

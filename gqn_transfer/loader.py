@@ -25,6 +25,10 @@ class Source(Protocol):
         """The scenes of one step, as arrays or as tensors."""
         ...
 
+    def frames(self, steps: int) -> int:
+        """Images rendered for the first `steps` steps, all ranks together."""
+        ...
+
 
 class DrawnScenes:
     """Scenes drawn with replacement from a folder; of each batch, the rank's part."""
@@ -34,6 +38,9 @@ class DrawnScenes:
 
     def batch(self, step: int) -> Batch | SceneTensors:
         return self.scenes.gather(self.indices(step))
+
+    def frames(self, steps: int) -> int:
+        return len(self.scenes) * int(self.scenes.meta["views"])
 
     def indices(self, step: int) -> np.ndarray:
         """Of this rank's scenes in one step."""
@@ -80,7 +87,8 @@ class Loader:
                 started = time.perf_counter()
                 batch = ahead.result()
                 self.waited += time.perf_counter() - started
-                ahead = reader.submit(self.source.batch, min(step + 1, self.steps - 1))
+                if step + 1 < self.steps:
+                    ahead = reader.submit(self.source.batch, step + 1)
                 yield batch
 
 

@@ -94,7 +94,7 @@ def pretrain(
     with _stop_on_signal() as stopped:
         finished = run.train(source, held_out, max_seconds, stopped)
         if finished and ranks.is_first:
-            _save_encoder(run, train, provenance or {})
+            _save_encoder(run, train, source.frames(run.step), provenance or {})
         ranks.wait()
     if ranks.is_first:
         tqdm.write(f"{run.waited:.1%} of the time was spent waiting for scenes")
@@ -206,12 +206,12 @@ def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:
         )
 
 
-def _save_encoder(run: Run, train: Scenes, provenance: Mapping[str, Any]) -> None:
+def _save_encoder(run: Run, train: Scenes, frames: int, provenance: Mapping[str, Any]) -> None:
     record = {
         "config": run.config.to_dict(),
         "steps": run.step,
         "seconds": round(run.seconds, 1),
-        "frames": len(train) * train.meta["views"],
+        "frames": frames,
         "scenes": {key: train.meta[key] for key in ("recipe", "renderer", "versions", "state_columns")},
         "provenance": dict(provenance),
     }

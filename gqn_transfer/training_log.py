@@ -87,7 +87,7 @@ def _summary_writer(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ImportError("TensorBoard is not installed: pip install tensorboard") from error
+        raise RuntimeError("TensorBoard is not installed: pip install tensorboard") from error
     return SummaryWriter(str(folder))
 
 

@@ -26,6 +26,13 @@ def test_help_lists_every_command() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
+def test_the_module_is_the_command_too() -> None:
+    """`torchrun -m` starts it so."""
+    module = [sys.executable, "-m", "gqn_transfer.benchmarks.cli", "--help"]
+    done = subprocess.run(module, capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from gqn_transfer.benchmarks.fresh_scenes import FreshScenes, fresh_scenes, render_step
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
-from gqn_transfer.checkpoint import load_tensors
+from gqn_transfer.checkpoint import load_tensors, read_record
 from gqn_transfer.presets import PRESETS, PretrainConfig
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.ranks import ALONE, Ranks
@@ -58,6 +58,8 @@ def test_training_on_them_resumes(rendered: Pair, tmp_path: Path) -> None:
     assert train(tmp_path / "parts")
     whole, parts = (load_tensors(tmp_path / name / "encoder") for name in ("whole", "parts"))
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+    rendered_for_it = 6 * 4 * CONFIG.views_needed  # and not the folder's
+    assert read_record(tmp_path / "whole" / "encoder")["frames"] == rendered_for_it
 
 
 def test_without_workers_the_folder_is_the_source(rendered: Pair) -> None:

@@ -46,12 +46,18 @@ def test_the_loader_knows_how_long_training_waited(
     class Slow:
         def batch(self, step: int) -> Batch:
             time.sleep(seconds)
+            asked.append(step)
             return scene_arrays(2, seed=step)
 
+        def frames(self, steps: int) -> int:
+            return 0
+
+    asked: list[int] = []
     loader = Loader(Slow(), 3, 8)
     states = [batch.state for batch in loader]
     np.testing.assert_array_equal(states, [scene_arrays(2, seed=step).state for step in range(3, 8)])
     assert (loader.waited > 0.15) == waits
+    assert asked == [3, 4, 5, 6, 7]  # each step once
 
 
 def test_generators_differ_by_seed_step_and_purpose() -> None:
