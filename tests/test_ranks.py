@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 config, train, test, folder = json.loads(sys.argv[1])
 scenes = Scenes.open(train), Scenes.open(test)
 result = pretrain(PretrainConfig.from_dict(config), *scenes, Path(folder), device="cpu", precision="fp32")
-print("finished", result.finished, result.step)
+sys.stdout.write(f"finished {result.finished} {result.step}\\n")  # whole, beside the other's
 """
 
 
