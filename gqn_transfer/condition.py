@@ -8,7 +8,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from .rays import RAY_FEATURES, VIEWPOINT_SIZE, ray_features
+from .points import Points
+from .rays import RAY_FEATURES, VIEWPOINT_SIZE, Geometry, ray_features
 
 CODE_START = 0.3
 """Scale of the code's first weights: quiet, not silent."""
@@ -23,10 +24,10 @@ class Rays(nn.Module):
     """
 
     def __init__(
-        self, code_shape: tuple[int, ...], channels: int, size: int, field_of_view: float, width: int = 256
+        self, code_shape: tuple[int, ...], channels: int, size: int, geometry: Geometry, width: int = 256
     ) -> None:
         super().__init__()
-        self.size, self.field_of_view = size, field_of_view
+        self.size, self.field_of_view = size, geometry.field_of_view
         self.rays = nn.Linear(RAY_FEATURES, width)
         if len(code_shape) == 1:
             self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], 2 * width))
@@ -60,7 +61,7 @@ class Broadcast(nn.Module):
     map would tell the cores nothing about space. `channels` are the map's after a 1x1 convolution.
     """
 
-    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, field_of_view: float) -> None:
+    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, geometry: Geometry) -> None:
         super().__init__()
         features = code_shape[0]
         self.viewpoint = nn.ConvTranspose2d(VIEWPOINT_SIZE, VIEWPOINT_SIZE, size)
@@ -80,7 +81,8 @@ class Broadcast(nn.Module):
         """Nothing: the paper's code enters as it is."""
 
 
-CONDITIONS: Mapping[str, type[Rays] | type[Broadcast]] = MappingProxyType(
-    {"rays": Rays, "broadcast": Broadcast}
+Condition = Rays | Broadcast | Points
+CONDITIONS: Mapping[str, type[Condition]] = MappingProxyType(
+    {"points": Points, "rays": Rays, "broadcast": Broadcast}
 )
-"""Name in `GeneratorConfig.conditioning` -> class: code's shape, channels, map's size, field of view."""
+"""Name in `GeneratorConfig.conditioning` -> class: code's shape, channels, map's size, geometry."""

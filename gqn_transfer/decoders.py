@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .condition import Rays
+from .condition import CONDITIONS
 from .latents import Noise
 from .model import GQN, GQNConfig, elbo, to_float
 from .upsampling import initialise, upsampler
@@ -157,7 +157,7 @@ class SegmentationDecoder(nn.Module):
     ) -> None:
         super().__init__()
         channels, size = config.condition_channels, config.latent_map
-        self.condition = Rays(code_shape, channels, size, config.field_of_view)
+        self.condition = CONDITIONS[config.conditioning](code_shape, channels, size, config.geometry)
         self.decoder = upsampler(channels, config.image_size // size, LABELS)
         initialise(self)
         self.condition.quieten_code()

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .condition import CONDITIONS
 from .latents import Gaussian, LatentStep, Noise, Rollout
 from .pixels import Pixels, parameters_per_pixel
-from .rays import FIELD_OF_VIEW
+from .rays import FIELD_OF_VIEW, SCENE_CENTRE, SCENE_RADIUS, Geometry
 from .upsampling import UPSAMPLERS, initialise
 
 
@@ -53,17 +53,23 @@ class GeneratorConfig:
     core_kernel: int = 3
     """Kernel of the convolutions in the cores, odd (the paper: 5)."""
     conditioning: str = "rays"
-    """How r and the query viewpoint reach the cores: `rays` (ours) or `broadcast` (the paper)."""
+    """How r and the query viewpoint reach the cores: `points`, `rays` (ours) or `broadcast` (the paper)."""
     picture: str = "convolutional"
     """From the canvas to the image: `convolutional` (ours) or `linear`, which spans the same functions as the
     paper's full-resolution canvas with its 1x1 output (see `upsampling`)."""
     field_of_view: float = FIELD_OF_VIEW
     """Radians: opening angle of the square images, which says where each pixel's ray goes."""
+    scene_centre: tuple[float, float, float] = SCENE_CENTRE
+    """Metres: the middle of what changes from scene to scene; `points` start around it."""
+    scene_radius: float = SCENE_RADIUS
+    """Metres from the centre to where `points` start at most, along each axis."""
 
     def __post_init__(self) -> None:
         for name in ("hidden", "latent", "canvas", "condition"):
             _require_positive(f"{name}_channels", getattr(self, f"{name}_channels"))
         _require_positive("latent_map", self.latent_map)
+        if self.scene_radius <= 0:
+            raise ValueError(f"scene_radius must be positive (metres), got {self.scene_radius}.")
         _require_positive("pixel_components", self.pixel_components)
         for name, known in (("conditioning", CONDITIONS), ("picture", UPSAMPLERS)):
             if getattr(self, name) not in known:
@@ -78,6 +84,11 @@ class GeneratorConfig:
                 f"image_size {self.image_size} must be latent_map {self.latent_map} times a power "
                 f"of two; choose image_size {8 * self.latent_map} or another latent_map."
             )
+
+    @property
+    def geometry(self) -> Geometry:
+        """What networks are told of cameras and scenes."""
+        return Geometry(self.field_of_view, self.scene_centre, self.scene_radius)
 
 
 def _require_positive(name: str, value: int) -> None:
@@ -173,7 +184,7 @@ class Generator(nn.Module):
         channels, size = config.condition_channels, config.latent_map
         patch = config.image_size // size
         build = CONDITIONS[config.conditioning]
-        self.condition = build(code_shape, channels, size, config.field_of_view)
+        self.condition = build(code_shape, channels, size, config.geometry)
         self.query_encoder = nn.Sequential(nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU())
         cores = 1 if config.shared_core else config.layers
         self.cores = nn.ModuleList(Core(config) for _ in range(cores))

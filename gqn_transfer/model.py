@@ -44,7 +44,8 @@ class GQNConfig(GeneratorConfig):
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ValueError(f"Unknown GQNConfig keys: {', '.join(unknown)}. Known: {', '.join(known)}.")
-        return cls(**values)
+        plain = {"scene_centre": tuple(values["scene_centre"])} if "scene_centre" in values else {}
+        return cls(**(dict(values) | plain))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ VIEWPOINT_SIZE = 7
 
 FIELD_OF_VIEW = math.pi / 4
 """Radians: opening angle of the arm's square images, the default of networks that know a pixel's ray."""
+
+SCENE_CENTRE, SCENE_RADIUS = (-0.45, 0.0, 0.3), 0.5
+"""Metres: where the arm's scenes have what changes, the default of networks that place things in the world."""
 
 VIEWPOINT_FREQUENCIES = (1, 2, 4, 8, 16, 32)
 """Multiples of pi/2 (radians per metre) at which the camera position is encoded."""
@@ -24,6 +28,18 @@ RAY_FREQUENCIES = (1, 2, 4, 8, 16)
 
 RAY_FEATURES = 9 + 2 * 6 * len(RAY_FREQUENCIES)
 """69 numbers: origin, direction, moment; sine and cosine of direction and moment at each frequency."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What networks are told of cameras and scenes beside each view."""
+
+    field_of_view: float = FIELD_OF_VIEW
+    """Radians: opening angle of the square images."""
+    scene_centre: tuple[float, float, float] = SCENE_CENTRE
+    """Metres, in the world's frame."""
+    scene_radius: float = SCENE_RADIUS
+    """Metres."""
 
 
 def viewpoint_features(viewpoints: Tensor) -> Tensor:

@@ -270,8 +270,9 @@ def test_a_linear_picture_is_the_papers_canvas_at_full_resolution() -> None:
 
 
 @pytest.mark.parametrize("code_shape", [(6,), (6, 4, 4), (6, 8, 8)])
-def test_the_papers_conditioning_hears_code_and_viewpoint(code_shape: tuple[int, ...]) -> None:
-    network = build(replace(TINY, **PAPERS_WAYS), code_shape)
+@pytest.mark.parametrize("ways", [PAPERS_WAYS, {"conditioning": "points"}])
+def test_other_conditions_hear_code_and_viewpoint(ways: dict[str, Any], code_shape: tuple[int, ...]) -> None:
+    network = build(replace(TINY, **ways), code_shape)
     r, viewpoints, _ = inputs(2, code_shape)
     mean = network(r, viewpoints).mean
     assert (mean - network(r.flip(0), viewpoints).mean).abs().max() > 1e-3
@@ -290,7 +291,7 @@ def test_image_size_follows_from_the_latent_map(latent_map: int) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("layers", 0), ("layers", 13), ("core_kernel", 4), ("latent_map", 5), ("latent_map", 32),
-     ("hidden_channels", 0), ("image_size", 24), ("conditioning", "film"), ("picture", "oil")],
+     ("hidden_channels", 0), ("image_size", 24), ("conditioning", "film"), ("picture", "oil"), ("scene_radius", -1)],
 )  # fmt: skip
 def test_wrong_sizes_are_refused(field: str, value: int) -> None:
     change: dict[str, Any] = {field: value}
