@@ -69,7 +69,7 @@ class Points(nn.Module):
         return torch.cat([weights @ features, (weights * depth) @ features], dim=-1)
 
     def place(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points of normalised codes (B, C): places (B, P, 3) in metres, precisions (B, P) in 1/m², features."""
+        """Of normalised codes (B, C): places (B, P, 3), metres, precisions (B, P), 1/m², and features."""
         numbers = self.points(code).float().unflatten(1, (POINTS, 4 + FEATURES))
         move, log_precision, features = numbers.split([3, 1, FEATURES], dim=-1)
         radius = self.geometry.scene_radius

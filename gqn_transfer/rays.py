@@ -15,7 +15,7 @@ FIELD_OF_VIEW = math.pi / 4
 """Radians: opening angle of the arm's square images, the default of networks that know a pixel's ray."""
 
 SCENE_CENTRE, SCENE_RADIUS = (-0.45, 0.0, 0.3), 0.5
-"""Metres: where the arm's scenes have what changes, the default of networks that place things in the world."""
+"""Metres: where things are in the arm's scenes, the default of networks that place them in the world."""
 
 VIEWPOINT_FREQUENCIES = (1, 2, 4, 8, 16, 32)
 """Multiples of pi/2 (radians per metre) at which the camera position is encoded."""

@@ -291,7 +291,8 @@ def test_image_size_follows_from_the_latent_map(latent_map: int) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("layers", 0), ("layers", 13), ("core_kernel", 4), ("latent_map", 5), ("latent_map", 32),
-     ("hidden_channels", 0), ("image_size", 24), ("conditioning", "film"), ("picture", "oil"), ("scene_radius", -1)],
+     ("hidden_channels", 0), ("image_size", 24), ("conditioning", "film"), ("picture", "oil"),
+     ("scene_radius", -1)],
 )  # fmt: skip
 def test_wrong_sizes_are_refused(field: str, value: int) -> None:
     change: dict[str, Any] = {field: value}

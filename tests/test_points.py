@@ -53,7 +53,7 @@ def test_the_ray_through_a_point_sees_it_most(points: Points) -> None:
 
 def test_depth_is_measured_from_the_middle_of_the_scene(points: Points) -> None:
     seen_from = viewpoints(1)
-    origin, direction = camera_rays(seen_from, 1, points.geometry.field_of_view)
+    _, direction = camera_rays(seen_from, 1, points.geometry.field_of_view)
     centre, forward = torch.tensor(SCENE_CENTRE), direction[0, 0, 0]
     for nearer in (-0.2, 0.0, 0.3):
         put_all_points_at(points, centre - nearer * forward)
