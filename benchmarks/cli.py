@@ -124,7 +124,7 @@ def pretrain(
     from gqn_transfer import presets
     from gqn_transfer.precision import choose_device
     from gqn_transfer.pretrain import pretrain as run
-    from gqn_transfer.ranks import join, local_device
+    from gqn_transfer.ranks import join, leave, local_device
     from gqn_transfer.scenes import Scenes
 
     from .artefacts import provenance
@@ -144,6 +144,7 @@ def pretrain(
             device=device, precision=precision, compiled=compiled, tensorboard=tensorboard,
             provenance=provenance(),
         )  # fmt: skip
+    leave()
     print(
         f"encoder in {result.encoder}" if result.finished else f"stopped at step {result.step}: run it again"
     )

@@ -14,7 +14,7 @@ from gqn_transfer.decoders import StateDecoder
 from gqn_transfer.encoder import encode_scenes, load_encoder, load_gqn
 from gqn_transfer.evaluation import in_batches
 from gqn_transfer.files import write_atomic, write_text
-from gqn_transfer.objectives import as_tensors
+from gqn_transfer.objectives import seen
 from gqn_transfer.prediction_samples import prediction_samples
 from gqn_transfer.pretrain import load_objective
 from gqn_transfer.probes import ProbeRow, errors, probe, quantities
@@ -76,7 +76,7 @@ def regressor_rows(subject: Subject, test: Scenes, count: int) -> list[ProbeRow]
     head: StateDecoder = objective.heads["state"]  # type: ignore[assignment]
     predicted = []
     for batch in in_batches(test, count):
-        views = as_tensors(batch.images[:, :1], batch.viewpoints[:, :1], CPU)
+        views = seen(batch, slice(1), CPU)
         predicted.append(head.predict(objective.model.encode_views(*views)))
     state = test.all_state()[:count]
     return errors("regressor", torch.cat(predicted).numpy(), state, test.meta["state_columns"])

@@ -33,7 +33,7 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, 
     """Write weights, then the record that names them: a folder with a record is whole at every moment."""
     weights = OTHER_WEIGHTS if _weights_file(folder) == WEIGHTS else WEIGHTS
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    write_atomic(folder / weights, lambda path: save_file(contiguous, path))
+    write_atomic(folder / weights, lambda path: _write_tensors(path, contiguous))
     facts = {
         "format_version": FORMAT_VERSION,
         "camera_convention": CAMERA_CONVENTION,
@@ -43,6 +43,13 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, 
     write_json(folder / RECORD, record | facts)
     for name in {WEIGHTS, OTHER_WEIGHTS} - {weights}:
         (folder / name).unlink(missing_ok=True)
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # its own type, whatever the system said
+        raise OSError(f"{path}: {error}") from error
 
 
 def read_record(folder: Path) -> dict[str, Any]:

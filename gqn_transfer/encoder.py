@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .checkpoint import CheckpointError, load_into, load_tensors, read_record
 from .model import GQN, GQNConfig
-from .objectives import as_tensors
+from .objectives import seen
 from .precision import autocast
 from .presets import PretrainConfig
 from .scenes import Scenes
@@ -121,9 +121,7 @@ def encode_scenes(
     codes = []
     for start in range(0, min(count, len(scenes)), batch):
         rows = scenes.gather(np.arange(start, min(start + batch, count, len(scenes))))
-        images, viewpoints = as_tensors(
-            rows.images[:, view : view + 1], rows.viewpoints[:, view : view + 1], device
-        )
+        images, viewpoints = seen(rows, slice(view, view + 1), device)
         with autocast(device, precision):
             codes.append(encoder(images.float() / 255, viewpoints).flatten(1).float())
     return torch.cat(codes)

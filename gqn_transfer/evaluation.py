@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .image_quality import PARTS, ImageErrors, image_errors, part_masks, psnr
 from .model import GQN, bits_per_dimension, elbo, nats_above_floor, to_float
-from .objectives import as_tensors
+from .objectives import seen
 from .scenes import Batch, Scenes
 
 PAPER_SIGMA = 0.7
@@ -120,7 +120,7 @@ def in_batches(scenes: Scenes, count: int, size: int = BATCH) -> Iterator[Batch]
 
 def query_of(batch: Batch, device: torch.device) -> Query:
     """The last view of each scene."""
-    images, viewpoints = as_tensors(batch.images[:, -1:], batch.viewpoints[:, -1:], device)
+    images, viewpoints = seen(batch, slice(-1, None), device)
     labels = torch.from_numpy(batch.labels[:, -1]).to(device)
     return Query(viewpoints, to_float(images), part_masks(labels))
 
@@ -136,7 +136,7 @@ def codes_by_contexts(
             f"{batch.images.shape[1]}"
         )
     if most:
-        images, viewpoints = as_tensors(batch.images[:, :most], batch.viewpoints[:, :most], device)
+        images, viewpoints = seen(batch, slice(most), device)
         codes = model.encode_views(images, viewpoints).unflatten(0, (len(batch.images), most))
         yield from ((number, codes[:, :number].sum(1)) for number in numbers)
 

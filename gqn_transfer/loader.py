@@ -70,7 +70,7 @@ def drawn(scenes: Scenes, batch: int, seed: int, device: torch.device, ranks: Ra
         free, _ = torch.cuda.mem_get_info(device)
         if scenes.nbytes < RESIDENT_SHARE * free:
             return ResidentScenes(scenes, batch, seed, device, ranks)
-    return DrawnScenes(scenes.in_memory(), batch, seed, ranks)
+    return DrawnScenes(scenes.in_memory(ranks.size), batch, seed, ranks)
 
 
 class Loader:

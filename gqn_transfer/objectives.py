@@ -104,7 +104,7 @@ class Objective(nn.Module):
         views = rng.permutation(batch.images.shape[1])
         query, others = views[: self.queries], views[self.queries :]
         if rng.random() < schedule.self_context:
-            r = self.model.encode_views(*seen(batch, query))
+            r = self.model.encode_views(*seen(batch, query, self.device))
         else:
             context = others[: rng.integers(1, self.max_contexts + 1)]
             r = self._encode(batch, context).repeat_interleave(self.queries, 0)
@@ -112,15 +112,15 @@ class Objective(nn.Module):
 
     def _views_alone(self, batch: SceneTensors) -> Question:
         every = np.arange(batch.images.shape[1])
-        return self._question(self.model.encode_views(*seen(batch, every)), batch, every)
+        return self._question(self.model.encode_views(*seen(batch, every, self.device)), batch, every)
 
     def _question(self, r: Tensor, batch: SceneTensors, query: np.ndarray) -> Question:
-        images, viewpoints = seen(batch, query)
+        images, viewpoints = seen(batch, query, self.device)
         labels = flat_views(batch.labels[:, query])[:, None]
         return Question(r, viewpoints, images, labels, batch.state.repeat_interleave(len(query), 0))
 
     def _encode(self, batch: SceneTensors, views: np.ndarray) -> Tensor:
-        codes = self.model.encode_views(*seen(batch, views))
+        codes = self.model.encode_views(*seen(batch, views, self.device))
         return sum_views(codes.unflatten(0, (len(batch.images), len(views))))
 
 
@@ -129,15 +129,12 @@ def tensors(batch: Batch | SceneTensors, device: torch.device) -> SceneTensors:
     return SceneTensors(*(torch.as_tensor(values, device=device) for values in batch))
 
 
-def seen(batch: SceneTensors, views: np.ndarray) -> tuple[Tensor, Tensor]:
-    """The views of a batch of tensors, flat: uint8 (B*M, 3, H, W) channels last in memory, (B*M, 7)."""
-    return flat_views(batch.images[:, views]).permute(0, 3, 1, 2), flat_views(batch.viewpoints[:, views])
-
-
-def as_tensors(images: np.ndarray, viewpoints: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """uint8 (B, M, H, W, 3), (B, M, 7) -> uint8 (B*M, 3, H, W) channels last in memory, (B*M, 7)."""
-    pixels = flat_views(torch.from_numpy(images).to(device)).permute(0, 3, 1, 2)
-    return pixels, flat_views(torch.from_numpy(viewpoints).to(device))
+def seen(
+    batch: Batch | SceneTensors, views: np.ndarray | slice, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Some views of a batch, flat: uint8 (B*M, 3, H, W) channels last in memory, (B*M, 7)."""
+    images, viewpoints = (torch.as_tensor(values[:, views], device=device) for values in batch[:2])
+    return flat_views(images).permute(0, 3, 1, 2), flat_views(viewpoints)
 
 
 def flat_views(values: Tensor) -> Tensor:

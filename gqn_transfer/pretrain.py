@@ -72,8 +72,9 @@ def pretrain(
     lacks are new. source: where batches come from instead of `train`, which then only gives statistics.
     Under `torchrun` each process takes its part of every batch.
     """
-    if start_from is not None:
-        config = dataclasses.replace(config, start=read_record(find_checkpoint(start_from))["fingerprint"])
+    start = None if start_from is None else read_record(find_checkpoint(start_from))
+    if start:
+        config = dataclasses.replace(config, start=start["fingerprint"])
     if (folder / ENCODER / "checkpoint.json").exists():
         refuse_other_config(folder / ENCODER, config.to_dict())
         return Result(True, config.steps, folder / ENCODER)
@@ -94,7 +95,8 @@ def pretrain(
     with _stop_on_signal() as stopped:
         finished = run.train(source, held_out, max_seconds, stopped)
         if finished and ranks.is_first:
-            _save_encoder(run, train, source.frames(run.step), provenance or {})
+            with run.writing():
+                _save_encoder(run, train, _frames(run, train, source, start), provenance or {})
         ranks.wait()
     if ranks.is_first:
         tqdm.write(f"{run.waited:.1%} of the time was spent waiting for scenes")
@@ -204,6 +206,14 @@ def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:
             f"a batch of {config.batch} scenes cannot be shared evenly by {ranks.size} processes: "
             f"choose a multiple of {ranks.size}"
         )
+
+
+def _frames(run: Run, train: Scenes, source: Source, start: dict[str, Any] | None) -> int:
+    """Images that the encoder was trained on, those of the run it started from included."""
+    frames = source.frames(run.step)
+    if start is None or (start["scenes"]["recipe"], start["frames"]) == (train.meta["recipe"], frames):
+        return frames  # both runs drew from the same folder
+    return frames + int(start["frames"])
 
 
 def _save_encoder(run: Run, train: Scenes, frames: int, provenance: Mapping[str, Any]) -> None:

@@ -39,6 +39,12 @@ class Ranks(NamedTuple):
             dist.barrier()
 
 
+def leave() -> None:
+    """Part from the other processes, where there are any."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 ALONE = Ranks(0, 1)
 
 

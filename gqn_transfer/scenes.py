@@ -83,9 +83,12 @@ class Scenes:
         """Of all arrays."""
         return sum(array.nbytes for shard in self.shards for array in shard)
 
-    def in_memory(self) -> Scenes:
-        """The same scenes, read once in order and kept (random reads from a disk are slow), if they fit."""
-        if self.nbytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+    def in_memory(self, processes: int = 1) -> Scenes:
+        """The same scenes, read once in order and kept (random reads from a disk are slow), if they fit.
+
+        processes: how many do so on this machine, each with a copy of its own.
+        """
+        if processes * self.nbytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
             return self
         return Scenes(self.folder, self.meta, tuple(Batch(*map(np.array, shard)) for shard in self.shards))
 

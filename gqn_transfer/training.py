@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -118,7 +119,8 @@ class Run:
         if self.ranks.is_first:
             with autocast(self.device, self.precision):
                 figures = report() | self.result.evaluate(held_out)
-            self.log.write({"step": self.step, "seconds": round(self.seconds, 1)} | figures)
+            with self.writing():
+                self.log.write({"step": self.step, "seconds": round(self.seconds, 1)} | figures)
 
     def save(self) -> None:
         """Write the resumable state."""
@@ -131,7 +133,19 @@ class Run:
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         record = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
-        save_checkpoint(self.folder / TRAINING, tensors, record)
+        with self.writing():
+            save_checkpoint(self.folder / TRAINING, tensors, record)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What cannot be written, for want of space or otherwise, ends the run with a message."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"{self.folder} cannot be written ({error}). What was saved there before is whole: make "
+                "room, and the same command goes on from the last good checkpoint"
+            ) from error
 
     def resume(self) -> None:
         """Take up the state of an earlier call, if there is one."""

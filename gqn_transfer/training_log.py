@@ -75,7 +75,8 @@ class TrainingLog:
             return
         with open(self.path, newline="") as file:
             reader = csv.DictReader(file)
-            rows = [row for row in reader if int(row["step"]) <= step]
+            whole = [row for row in reader if None not in row.values()]  # a full disk cuts one short
+            rows = [row for row in whole if int(row["step"]) <= step]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, reader.fieldnames or [])
         writer.writeheader()
@@ -87,7 +88,7 @@ def _summary_writer(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise RuntimeError("TensorBoard is not installed: pip install tensorboard") from error
+        raise RuntimeError("TensorBoard is not installed: pip install 'gqn-transfer[tensorboard]'") from error
     return SummaryWriter(str(folder))
 
 

@@ -203,6 +203,18 @@ def test_a_decoder_of_a_users_own_is_trained_with_the_rest(tiny: PretrainConfig,
         objective.add_decoder("brightness", Brightness())
 
 
+def test_frames_of_a_start_are_counted_once(
+    tiny: PretrainConfig, scenes: Pair, make_scenes_folder: Callable, trained_run: Path, tmp_path: Path
+) -> None:
+    """Images of the same folder are the same images; those of another one come on top."""
+    of_folder = len(scenes[0]) * scenes[0].meta["views"]
+    again = run(tiny, scenes, tmp_path / "again", start_from=trained_run)
+    assert read_record(again)["frames"] == of_folder == read_record(trained_run / "encoder")["frames"]
+    other = make_scenes_folder(tmp_path / "other", (24,), {"recipe": {"seed": 77}})
+    more = run(tiny, (other, scenes[1]), tmp_path / "more", start_from=trained_run)
+    assert read_record(more)["frames"] == of_folder + len(other) * other.meta["views"]
+
+
 def test_a_start_of_another_size_is_refused(
     tiny: PretrainConfig, scenes: Pair, trained_run: Path, tmp_path: Path
 ) -> None:
