@@ -110,16 +110,15 @@ class RenderingDecoder:
 
 
 class StateDecoder(nn.Module):
-    """Regression of the simulator's state: supervised, hence a ceiling and not a method."""
+    """Regression of the simulator's state, linear in the normalised code: supervised, hence a ceiling and not
+    a method."""
 
     needs_query: ClassVar[bool] = False
 
-    def __init__(self, code_shape: tuple[int, ...], columns: int, hidden: int = 256) -> None:
+    def __init__(self, code_shape: tuple[int, ...], columns: int) -> None:
         super().__init__()
         width = math.prod(code_shape)
-        self.head = nn.Sequential(
-            nn.Flatten(), nn.LayerNorm(width), nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, columns)
-        )
+        self.head = nn.Sequential(nn.Flatten(), nn.LayerNorm(width), nn.Linear(width, columns))
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", torch.zeros(columns))

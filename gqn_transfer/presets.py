@@ -129,16 +129,16 @@ class PretrainConfig:
 
 SMALL = GQNConfig(
     representation="conv-small", representation_size=32, layers=2, hidden_channels=16, canvas_channels=16,
-    condition_channels=16,
+    condition_channels=16, conditioning="points",
 )  # fmt: skip
 PAPER = GQNConfig(
     representation="tower", layers=12, shared_core=False, hidden_channels=128, canvas_channels=128,
     condition_channels=256, latent_map=16, core_kernel=5, conditioning="broadcast", picture="linear",
 )  # fmt: skip
 """The sizes of Eslami et al. 2018."""
-SMALL_RAYS = GQNConfig(representation="conv-rays", pixel_components=3)
+RAYS_AND_POINTS = GQNConfig(representation="conv-rays", conditioning="points", pixel_components=3)
 CPU_30MIN = PretrainConfig(
-    model=SMALL_RAYS, steps=10_000, learning_rate=(1e-3, 7e-5), label_weights=(1.0, 8.0, 24.0, 24.0),
+    model=RAYS_AND_POINTS, steps=10_000, learning_rate=(1e-3, 7e-5), label_weights=(1.0, 8.0, 24.0, 24.0),
     prior_only=0.8, warm_up=0.2,
 )  # fmt: skip
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
@@ -161,10 +161,10 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
             adam_epsilon=1e-8,
             clip_gradient=0.0,
         ),
-        "random": PretrainConfig(decoders={}, model=SMALL_RAYS, steps=0),
+        "random": PretrainConfig(decoders={}, model=RAYS_AND_POINTS, steps=0),
         "regressor-20min": PretrainConfig(
             decoders={"state": 1.0},
-            model=SMALL_RAYS,
+            model=RAYS_AND_POINTS,
             steps=9000,
             batch=16,
             learning_rate=(1e-3, 1e-5),

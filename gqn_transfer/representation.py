@@ -164,8 +164,10 @@ class ConvSmall(Conv):
     channels = (24, 48, 96)
 
 
-class ConvRays(ConvSmall):
-    """`ConvSmall` that is told the ray of each position instead of the camera as a whole."""
+class ConvRays(Conv):
+    """`Conv` that is told the ray of each position instead of the camera as a whole; two thirds as wide."""
+
+    channels = (32, 64, 128)
 
     def __init__(
         self, image_size: int = 64, representation_size: int = 256, field_of_view: float = FIELD_OF_VIEW
