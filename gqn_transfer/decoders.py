@@ -55,6 +55,8 @@ class Schedule:
     """Probability that a batch's only context is the query view itself (the warm-up's autoencoding)."""
     prior_only: bool
     """True while latents take their prior means: the error of a prediction, without a posterior."""
+    emphasis: float = 1.0
+    """Exponent of the rendering's weights by label: at 0 all pixels count the same."""
 
 
 class Decoder(Protocol):
@@ -94,7 +96,7 @@ class RenderingDecoder:
         else:
             rollout = self.model.rollout(r, viewpoints, images, noise)
             pixels, kl = rollout.pixels, rollout.kl(self.kl_balance)
-        weights = self.label_weights.to(r.device)[labels.long()]
+        weights = (self.label_weights**schedule.emphasis).to(r.device)[labels.long()]
         objective = elbo(pixels.log_likelihood(to_float(images), schedule.sigma, weights), kl)
 
         @torch.no_grad()

@@ -59,6 +59,9 @@ class PretrainConfig:
     label_weights: tuple[float, ...] = (1.0, 4.0, 16.0, 16.0)
     """Weights of background, arm, target and shadow pixels in the training likelihood, the reverse of how
     many there are; ones are the plain bound."""
+    label_emphasis: tuple[float, float] = (1.0, 1.0)
+    """Exponent of the label weights, from the first step to the last, linear. Weights find small things, and
+    draw them too large: the pixels around them count less. At 0 the objective is the plain bound."""
     kl_balance: float = 0.5
     """Share of the KL's gradient that goes to the prior; 0.5 is the plain bound. More of it teaches the
     prior, and through it r, what the posterior has seen, before the posterior gives it up."""
@@ -121,7 +124,7 @@ class PretrainConfig:
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
         values = dict(values)
-        for name in ("train", "learning_rate", "sigma", "label_weights"):
+        for name in ("train", "learning_rate", "sigma", "label_weights", "label_emphasis"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**(values | {"model": GQNConfig.from_dict(values.get("model", {}))}))

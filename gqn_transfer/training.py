@@ -180,11 +180,15 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def schedule(config: PretrainConfig, step: int) -> Schedule:
-    """Sigma and the share of self-contexts at `step`."""
+    """What the decoders are told at `step`."""
     progress = step / config.steps
-    sigma = linear(*config.sigma, progress / config.sigma_share)
     past_warm_up = (progress - config.warm_up) / max(config.transition, 1e-9)
-    return Schedule(sigma, linear(1.0, 0.0, past_warm_up), progress < config.prior_only)
+    return Schedule(
+        sigma=linear(*config.sigma, progress / config.sigma_share),
+        self_context=linear(1.0, 0.0, past_warm_up),
+        prior_only=progress < config.prior_only,
+        emphasis=linear(*config.label_emphasis, progress),
+    )
 
 
 def linear(start: float, end: float, progress: float) -> float:

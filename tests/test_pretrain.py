@@ -52,6 +52,7 @@ def plan(self_context: float, prior_only: bool, **more: float) -> Schedule:
     """A schedule at sigma 0.2 without extras."""
     nothing = dict.fromkeys((field.name for field in dataclasses.fields(Schedule)), 0.0)
     values: dict[str, Any] = {"sigma": 0.2, "self_context": self_context, "prior_only": prior_only}
+    values["emphasis"] = 1.0
     return Schedule(**(nothing | values | more))
 
 
@@ -544,12 +545,14 @@ def test_evaluation_is_deterministic_and_ignores_the_weighting(
 
 def test_schedule_at_start_middle_and_end(tiny: PretrainConfig) -> None:
     config = dataclasses.replace(
-        tiny, steps=100, sigma=(0.3, 0.1), warm_up=0.2, transition=0.4, prior_only=0.5
-    )
+        tiny, steps=100, sigma=(0.3, 0.1), warm_up=0.2, transition=0.4, prior_only=0.5,
+        label_emphasis=(1.0, 0.2),
+    )  # fmt: skip
     at = {step: schedule(config, step) for step in (0, 20, 25, 40, 49, 50, 60, 99)}
     assert [at[step].sigma for step in (0, 25, 50, 99)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
     assert [at[step].self_context for step in (0, 20, 40, 60, 99)] == pytest.approx([1, 1, 0.5, 0, 0])
     assert [at[step].prior_only for step in (0, 49, 50, 99)] == [True, True, False, False]
+    assert [at[step].emphasis for step in (0, 50, 99)] == pytest.approx([1, 0.6, 0.208])
 
 
 def test_schedule_without_warm_up_or_transition(tiny: PretrainConfig) -> None:
@@ -596,6 +599,10 @@ def test_each_label_has_its_weight(tiny: PretrainConfig, scene_arrays: Callable,
     others = batch._replace(labels=np.full_like(batch.labels, (label + 1) % 3))
     light = rendering(GQN(tiny.model), 3, 1, weights)(others, now, np.random.default_rng(3))[0]
     assert light.item() - floor == pytest.approx(plain, rel=1e-3)
+    for emphasis in (0.0, 0.5):
+        later = dataclasses.replace(now, emphasis=emphasis)
+        loss = rendering(GQN(tiny.model), 3, 1, weights)(only, later, np.random.default_rng(3))[0].item()
+        assert loss - floor == pytest.approx(3**emphasis * plain, rel=1e-3)
 
 
 def test_squared_errors_of_all_foreground_and_target() -> None:
