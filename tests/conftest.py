@@ -27,7 +27,8 @@ META = {
 }
 MODEL = GQNConfig(
     image_size=16, layers=2, hidden_channels=8, latent_channels=1, canvas_channels=8,
-    condition_channels=8, latent_map=4, conditioning="points", representation="conv-small", representation_size=12,
+    condition_channels=8, latent_map=4, conditioning="points",
+    representation="conv-small", representation_size=12,
 )  # fmt: skip
 
 
