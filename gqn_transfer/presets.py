@@ -142,12 +142,17 @@ PAPER = GQNConfig(
 RAYS_AND_POINTS = GQNConfig(representation="conv-rays", conditioning="points", pixel_components=3)
 CPU_30MIN = PretrainConfig(
     model=RAYS_AND_POINTS, steps=10_000, learning_rate=(1e-3, 7e-5), label_weights=(1.0, 8.0, 24.0, 24.0),
-    prior_only=0.8, warm_up=0.2,
+    label_emphasis=(1.0, 0.5), prior_only=0.8, warm_up=0.2,
 )  # fmt: skip
+GPU_SIZES = dataclasses.replace(
+    RAYS_AND_POINTS, layers=6, hidden_channels=128, canvas_channels=128, condition_channels=128
+)
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
         "cpu-30min": CPU_30MIN,
+        "cpu-2h": dataclasses.replace(CPU_30MIN, steps=80_000),
+        "gpu-15min": dataclasses.replace(CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256),
         "autoencoder": dataclasses.replace(CPU_30MIN, warm_up=1.0, transition=0.0, prior_only=1.0),
         "paper": PretrainConfig(
             model=PAPER,
