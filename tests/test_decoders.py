@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
+from gqn_transfer.condition import CONDITIONS
 from gqn_transfer.decoders import (
     Metrics,
     Question,
@@ -244,6 +245,12 @@ def test_averaged_weights_are_what_is_saved(
         expected = decay * expected + (1 - decay) * weights
     torch.testing.assert_close(encoder[name], expected)
     assert not torch.equal(encoder[name], after[-1])
+
+
+def test_the_segmentation_is_asked_as_the_rendering_is(tiny: PretrainConfig) -> None:
+    for name, kind in CONDITIONS.items():
+        sizes = dataclasses.replace(tiny.model, conditioning=name)
+        assert type(SegmentationDecoder(sizes, (12,)).condition) is kind
 
 
 def test_labels_weigh_the_segmentation(tiny: PretrainConfig, scene_arrays: Callable) -> None:

@@ -90,6 +90,12 @@ def test_codes_move_points(points: Points) -> None:
     assert 0.02 < spread < 0.5 * points.geometry.scene_radius
 
 
+def test_codes_speak_to_rays_that_pass_no_point(points: Points) -> None:
+    points.points.weight.data.zero_()
+    r, seen_from = torch.randn(1, CODE, generator=torch.Generator().manual_seed(0)), viewpoints(1)
+    assert (points(r, seen_from) - points(-r, seen_from)).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("code_shape", [(CODE,), (8, 16, 16)])
 def test_maps_hear_code_and_viewpoint(code_shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)

@@ -76,6 +76,12 @@ def test_in_memory_holds_the_same(scenes: Pair) -> None:
 def test_scenes_that_do_not_fit_in_memory_stay_on_disk(scenes: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 100)
     assert scenes[0].in_memory() is scenes[0]
+    page = 2**12
+    monkeypatch.setattr(
+        os, "sysconf", lambda name: page if name == "SC_PAGE_SIZE" else 3 * scenes[0].nbytes // page
+    )
+    assert scenes[0].in_memory() is not scenes[0]
+    assert scenes[0].in_memory(processes=2) is scenes[0]
 
 
 def test_missing_folder(tmp_path: Path) -> None:

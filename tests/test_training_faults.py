@@ -70,8 +70,8 @@ def test_a_row_that_was_cut_short_is_forgotten(tiny: PretrainConfig, scenes: Pai
     run(tiny, scenes, tmp_path / "whole")
     pretrain(tiny, *scenes, tmp_path / "parts", device="cpu", precision="fp32", max_seconds=0)
     whole, parts = (tmp_path / name / "training.csv" for name in ("whole", "parts"))
-    header, first, *_ = whole.read_text().splitlines()
-    parts.write_text(f"{header}\n{first[:9]}")
+    header, *_ = whole.read_text().splitlines()
+    parts.write_text(f"{header}\n1")  # the beginning of "10,..."
     run(tiny, scenes, tmp_path / "parts")
     steps = [[line.split(",")[0] for line in each.read_text().splitlines()] for each in (whole, parts)]
     assert steps[0] == steps[1]
