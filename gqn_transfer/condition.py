@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from .points import Points
-from .rays import RAY_FEATURES, VIEWPOINT_SIZE, Geometry, ray_features
+from .rays import RAY_FEATURES, VIEWPOINT_SIZE, ray_features
+from .upsampling import Asked
+
+if TYPE_CHECKING:
+    from .generator import GeneratorConfig
 
 CODE_START = 0.3
 """Scale of the code's first weights: quiet, not silent."""
@@ -23,11 +28,12 @@ class Rays(nn.Module):
     with the number of views) and silent at the start; a spatial r (the tower's) adds its own map.
     """
 
-    def __init__(
-        self, code_shape: tuple[int, ...], channels: int, size: int, geometry: Geometry, width: int = 256
-    ) -> None:
+    finer = ()
+
+    def __init__(self, code_shape: tuple[int, ...], config: GeneratorConfig, width: int = 256) -> None:
         super().__init__()
-        self.size, self.field_of_view = size, geometry.field_of_view
+        channels, size = config.condition_channels, config.latent_map
+        self.size, self.field_of_view = size, config.field_of_view
         self.rays = nn.Linear(RAY_FEATURES, width)
         if len(code_shape) == 1:
             self.code = nn.Sequential(nn.LayerNorm(code_shape), nn.Linear(code_shape[0], 2 * width))
@@ -38,15 +44,15 @@ class Rays(nn.Module):
         self.second = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.to_map = nn.Linear(width, channels)
 
-    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
-        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s), channels last in memory."""
+    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Asked:
+        """r (B, C[, h, w]), query_viewpoint (B, 7) -> a map, channels last in memory."""
         hidden = self.first(self.rays(ray_features(query_viewpoint, self.size, self.field_of_view)))
         code = self.code(r)
         if code.dim() == 2:
             scale, shift = code[:, None, None].chunk(2, dim=-1)
             hidden = hidden * (1 + scale) + shift
         spatial = self.to_map(hidden + self.second(hidden)).permute(0, 3, 1, 2)
-        return spatial if code.dim() == 2 else spatial + code
+        return Asked(spatial if code.dim() == 2 else spatial + code)
 
     def quieten_code(self) -> None:
         """Scale the weights through which the code enters: early codes are noise."""
@@ -58,24 +64,26 @@ class Broadcast(nn.Module):
     """The paper's: query viewpoint and code beside each other at every cell, (B, 7 + C, s, s), then mixed.
 
     A code without space is spread by a learned transposed convolution, as ports of the paper do: a constant
-    map would tell the cores nothing about space. `channels` are the map's after a 1x1 convolution.
+    map would tell the cores nothing about space. A 1x1 convolution gives the map its channels.
     """
 
-    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, geometry: Geometry) -> None:
+    finer = ()
+
+    def __init__(self, code_shape: tuple[int, ...], config: GeneratorConfig) -> None:
         super().__init__()
-        features = code_shape[0]
+        features, size = code_shape[0], config.latent_map
         self.viewpoint = nn.ConvTranspose2d(VIEWPOINT_SIZE, VIEWPOINT_SIZE, size)
         if len(code_shape) == 1:
             self.code: nn.Module = nn.ConvTranspose2d(features, features, size)
         else:
             self.code = nn.AdaptiveAvgPool2d(size)
-        self.to_map = nn.Conv2d(VIEWPOINT_SIZE + features, channels, 1)
+        self.to_map = nn.Conv2d(VIEWPOINT_SIZE + features, config.condition_channels, 1)
 
-    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
-        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s)."""
+    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Asked:
+        """r (B, C[, h, w]), query_viewpoint (B, 7)."""
         spatial = r if r.dim() == 4 else r[:, :, None, None]
         seen_from = self.viewpoint(query_viewpoint.float()[:, :, None, None])
-        return self.to_map(torch.cat([seen_from, self.code(spatial)], dim=1))
+        return Asked(self.to_map(torch.cat([seen_from, self.code(spatial)], dim=1)))
 
     def quieten_code(self) -> None:
         """Nothing: the paper's code enters as it is."""
@@ -85,4 +93,4 @@ Condition = Rays | Broadcast | Points
 CONDITIONS: Mapping[str, type[Condition]] = MappingProxyType(
     {"points": Points, "rays": Rays, "broadcast": Broadcast}
 )
-"""Name in `GeneratorConfig.conditioning` -> class: code's shape, channels, map's size, geometry."""
+"""Name in `GeneratorConfig.conditioning` -> class. `finer`: channels of the maps in `Asked.finer`."""

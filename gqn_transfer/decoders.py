@@ -19,7 +19,7 @@ from torch.nn import functional
 from .condition import CONDITIONS
 from .latents import Noise
 from .model import GQN, GQNConfig, elbo, to_float
-from .upsampling import initialise, upsampler
+from .upsampling import Upsampler, initialise
 
 Metrics = dict[str, float]
 Report = Callable[[], Metrics]
@@ -157,9 +157,8 @@ class SegmentationDecoder(nn.Module):
         self, config: GQNConfig, code_shape: tuple[int, ...], label_weights: Sequence[float] = (1.0,) * LABELS
     ) -> None:
         super().__init__()
-        channels, size = config.condition_channels, config.latent_map
-        self.condition = CONDITIONS[config.conditioning](code_shape, channels, size, config.geometry)
-        self.decoder = upsampler(channels, config.image_size // size, LABELS)
+        self.condition = CONDITIONS[config.conditioning](code_shape, config)
+        self.decoder = Upsampler(config.condition_channels, config.scale, LABELS, self.condition.finer)
         initialise(self)
         self.condition.quieten_code()
         self.label_weights: Tensor
@@ -167,7 +166,7 @@ class SegmentationDecoder(nn.Module):
 
     def predict(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
         """Logits of each label: (B, C[, h, w]), (B, 7) -> (B, 4, H, W)."""
-        return self.decoder(self.condition(r, query_viewpoint)).float()
+        return self.decoder(*self.condition(r, query_viewpoint)).float()
 
     def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
         logits, labels = self.predict(question.r, question.viewpoints), question.labels[:, 0].long()

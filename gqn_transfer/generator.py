@@ -86,6 +86,11 @@ class GeneratorConfig:
             )
 
     @property
+    def scale(self) -> int:
+        """Pixels along each edge of a cell of the latent map."""
+        return self.image_size // self.latent_map
+
+    @property
     def geometry(self) -> Geometry:
         """What networks are told of cameras and scenes."""
         return Geometry(self.field_of_view, self.scene_centre, self.scene_radius)
@@ -181,15 +186,14 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig, code_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.config, self.code_shape = config, code_shape
-        channels, size = config.condition_channels, config.latent_map
-        patch = config.image_size // size
-        build = CONDITIONS[config.conditioning]
-        self.condition = build(code_shape, channels, size, config.geometry)
-        self.query_encoder = nn.Sequential(nn.Conv2d(3, config.hidden_channels, patch, patch), nn.SiLU())
+        self.condition = CONDITIONS[config.conditioning](code_shape, config)
+        patches = nn.Conv2d(3, config.hidden_channels, config.scale, config.scale)
+        self.query_encoder = nn.Sequential(patches, nn.SiLU())
         cores = 1 if config.shared_core else config.layers
         self.cores = nn.ModuleList(Core(config) for _ in range(cores))
         outputs = parameters_per_pixel(config.pixel_components)
-        self.decoder = UPSAMPLERS[config.picture](config.canvas_channels, patch, outputs)
+        build = UPSAMPLERS[config.picture]
+        self.decoder = build(config.canvas_channels, config.scale, outputs, self.condition.finer)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -222,7 +226,7 @@ class Generator(nn.Module):
         self, r: Tensor, query_viewpoint: Tensor, query_image: Tensor | None, noise: Tensor | None
     ) -> tuple[Tensor, tuple[LatentStep, ...]]:
         """`forward` on noise (L, B, z, s, s) that is drawn already: parameters of pixels, and the layers."""
-        condition = self.condition(r, query_viewpoint)
+        condition, finer = self.condition(r, query_viewpoint)
         query = None if query_image is None else self.query_encoder(query_image)
         cores = cast("list[Core]", list(self.cores))
         statics = [core.static(condition, query) for core in cores]
@@ -232,7 +236,7 @@ class Generator(nn.Module):
             of_layer = None if noise is None else noise[layer]
             state, step = cores[which](state, statics[which], of_layer, layer == 0)
             steps.append(step)
-        return self.decoder(state.u), tuple(steps)
+        return self.decoder(state.u, finer), tuple(steps)
 
     def _draw(self, noise: Noise | None, r: Tensor) -> Tensor | None:
         """(L, B, z, s, s), or None where latents take their means."""

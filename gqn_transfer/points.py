@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from .rays import RAY_FEATURES, Geometry, camera_rays, ray_features
+from .rays import RAY_FEATURES, camera_rays, ray_features
+from .upsampling import Asked, doublings
+
+if TYPE_CHECKING:
+    from .generator import GeneratorConfig
 
 POINTS, FEATURES = 48, 32
 """Points of a scene, and numbers that each carries."""
@@ -21,21 +28,24 @@ POINT_START = 0.3
 
 
 class Points(nn.Module):
-    """The code r and the query's rays as a spatial map (B, c, s, s), by way of points in the world.
+    """The code r and the query's rays as maps, by way of points in the world.
 
     r, normalised (which takes out its growth with the number of views), sets the place, the size and the
     features of each point. A ray gathers the features of all points, each weighted by a Gaussian of the
     distance at which the ray passes it, once more with the depth at which it does; one network for all rays
     turns this and the ray itself into its part of the map. So a camera's place enters by geometry alone: an
-    error of one pixel in any view is an error of a point's place, wherever the camera stood.
+    error of one pixel in any view is an error of a point's place, wherever the camera stood. What the rays
+    between cells gather goes to the picture itself (`Asked.finer`).
     """
 
-    def __init__(self, code_shape: tuple[int, ...], channels: int, size: int, geometry: Geometry) -> None:
+    def __init__(self, code_shape: tuple[int, ...], config: GeneratorConfig) -> None:
         super().__init__()
-        self.size, self.geometry = size, geometry
+        self.size, self.geometry = config.latent_map, config.geometry
+        count = doublings(config.scale)
+        self.finer = (WIDTH, *[2 * FEATURES] * (count - 1))[:count]
         self.code, features = code_reader(code_shape)
         self.centre: Tensor
-        self.register_buffer("centre", torch.tensor(geometry.scene_centre), persistent=False)
+        self.register_buffer("centre", torch.tensor(self.geometry.scene_centre), persistent=False)
         self.start = nn.Parameter(2 * torch.rand(POINTS, 3) - 1)
         self.points = nn.Linear(features, POINTS * (4 + FEATURES))
         self.modulation = nn.Linear(features, 2 * WIDTH)
@@ -43,17 +53,19 @@ class Points(nn.Module):
         self.passed = nn.Linear(2 * FEATURES, WIDTH)
         self.first = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU())
         self.second = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
-        self.to_map = nn.Conv2d(WIDTH, channels, RAYS_PER_CELL, RAYS_PER_CELL)
+        self.to_map = nn.Conv2d(WIDTH, config.condition_channels, RAYS_PER_CELL, RAYS_PER_CELL)
 
-    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
-        """r (B, C[, h, w]), query_viewpoint (B, 7) -> (B, c, s, s)."""
+    def forward(self, r: Tensor, query_viewpoint: Tensor) -> Asked:
+        """r (B, C[, h, w]), query_viewpoint (B, 7)."""
         grid, code = self.size * RAYS_PER_CELL, self.code(r)
         rays = ray_features(query_viewpoint, grid, self.geometry.field_of_view).flatten(1, 2)
         scale, shift = self.modulation(code)[:, None].chunk(2, dim=-1)
         seen = self.ray(rays) + self.passed(self._gather(code, query_viewpoint, grid))
         hidden = self.first(seen * (1 + scale) + shift)
-        hidden = hidden + self.second(hidden)
-        return self.to_map(hidden.unflatten(1, (grid, grid)).permute(0, 3, 1, 2))
+        rays = _as_map(hidden + self.second(hidden))
+        grids = [grid * 2**k for k in range(1, len(self.finer))]
+        gathered = [_as_map(self._gather(code, query_viewpoint, finer)) for finer in grids]
+        return Asked(self.to_map(rays), (rays, *gathered)[: len(self.finer)])
 
     def _gather(self, code: Tensor, viewpoint: Tensor, grid: int) -> Tensor:
         """Features of points, weighted by their distance from each ray: (B, grid * grid, 2 * FEATURES)."""
@@ -81,6 +93,12 @@ class Points(nn.Module):
         """Scale the weights through which the code enters: early codes are noise."""
         self.points.weight.data.mul_(POINT_START)
         self.modulation.weight.data.mul_(POINT_START)
+
+
+def _as_map(values: Tensor) -> Tensor:
+    """(B, n * n, c) -> (B, c, n, n), channels last in memory."""
+    side = math.isqrt(values.shape[1])
+    return values.unflatten(1, (side, side)).permute(0, 3, 1, 2)
 
 
 def code_reader(code_shape: tuple[int, ...]) -> tuple[nn.Module, int]:

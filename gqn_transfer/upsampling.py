@@ -2,39 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from itertools import pairwise, zip_longest
 from types import MappingProxyType
+from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 
-def upsampler(channels: int, scale: int, outputs: int) -> nn.Sequential:
+class Asked(NamedTuple):
+    """What a decoder of pictures is asked, the scene's code and the query's viewpoint, as maps."""
+
+    cells: Tensor
+    """(B, c, s, s)."""
+    finer: tuple[Tensor, ...] = ()
+    """Of conditions that know more between cells: (B, w1, 2s, 2s), (B, w2, 4s, 4s), ..., up to half the
+    picture's resolution."""
+
+
+def doublings(scale: int) -> int:
+    """How often a map's resolution doubles on its way to `scale` times as much, the last time aside."""
+    return max(scale.bit_length() - 2, 0)
+
+
+class Upsampler(nn.Module):
     """(B, channels, s, s) -> (B, outputs, scale * s, scale * s), linear at the end.
 
-    scale: a power of two; each stage doubles the resolution.
+    scale: a power of two; each stage doubles the resolution, and the last doubling is a PixelShuffle.
+    finer: channels of the maps in `Asked.finer`, which enter after each stage.
     """
-    layers: list[nn.Module] = [_norm(channels), nn.SiLU()]
-    entered, stages = channels, max(scale.bit_length() - 2, 0)  # the last doubling is a PixelShuffle
-    for stage in range(stages):
-        width = max(entered >> stage, 16)
-        layers.append(nn.ConvTranspose2d(channels, width, 4, 2, 1))
-        if stage < stages - 1:  # normalisation is slow at high resolution
-            layers.append(_norm(width))
-        layers.append(nn.SiLU())
-        channels = width
-    last = scale >> stages
-    output = nn.Conv2d(channels, outputs * last**2, 3, padding=1)
-    return nn.Sequential(*layers, output, nn.PixelShuffle(last))
+
+    def __init__(self, channels: int, scale: int, outputs: int, finer: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        stages = doublings(scale)
+        widths = [channels, *(max(channels >> stage, 16) for stage in range(stages))]
+        self.enter = nn.Sequential(_norm(channels), nn.SiLU())
+        self.widen = nn.ModuleList(nn.ConvTranspose2d(*pair, 4, 2, 1) for pair in pairwise(widths))
+        self.add = nn.ModuleList(nn.Conv2d(*pair, 1) for pair in zip(finer, widths[1:], strict=False))
+        # Normalisation is slow at high resolution.
+        norms = [_norm(width) for width in widths[1:-1]] + [nn.Identity()] * (stages > 0)
+        self.leave = nn.ModuleList(nn.Sequential(norm, nn.SiLU()) for norm in norms)
+        last = scale >> stages
+        output = nn.Conv2d(widths[-1], outputs * last**2, 3, padding=1)
+        self.output = nn.Sequential(output, nn.PixelShuffle(last))
+
+    def forward(self, x: Tensor, finer: tuple[Tensor, ...] = ()) -> Tensor:
+        x = self.enter(x)
+        for widen, add, leave, more in zip_longest(self.widen, self.add, self.leave, finer):
+            x = widen(x)
+            x = leave(x if more is None else x + add(more))
+        return self.output(x)
 
 
-def linear_upsampler(channels: int, scale: int, outputs: int) -> nn.Sequential:
-    """The same shapes by one linear map of each cell to its pixels.
+class LinearUpsampler(nn.Module):
+    """The same shapes by one linear map of each cell to its pixels; finer maps are not looked at.
 
     The paper adds a transposed convolution of each state (kernel 4, stride 4) to a canvas at full resolution
     and reads the image by a 1x1 convolution. Cells do not overlap, so both act on cells one by one: adding
     states at low resolution and mapping cells to pixels once spans the same functions.
     """
-    return nn.Sequential(nn.Conv2d(channels, outputs * scale**2, 1), nn.PixelShuffle(scale))
+
+    def __init__(self, channels: int, scale: int, outputs: int, finer: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.output = nn.Sequential(nn.Conv2d(channels, outputs * scale**2, 1), nn.PixelShuffle(scale))
+
+    def forward(self, x: Tensor, finer: tuple[Tensor, ...] = ()) -> Tensor:
+        return self.output(x)
 
 
 def initialise(network: nn.Module) -> None:
@@ -51,7 +84,7 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(1, channels)
 
 
-UPSAMPLERS: Mapping[str, Callable[[int, int, int], nn.Sequential]] = MappingProxyType(
-    {"convolutional": upsampler, "linear": linear_upsampler}
+UPSAMPLERS: Mapping[str, type[Upsampler] | type[LinearUpsampler]] = MappingProxyType(
+    {"convolutional": Upsampler, "linear": LinearUpsampler}
 )
-"""Name in `GeneratorConfig.picture` -> builder: channels, scale, outputs."""
+"""Name in `GeneratorConfig.picture` -> class: channels, scale, outputs, channels of finer maps."""

@@ -12,7 +12,7 @@ from torch.distributions import kl_divergence as torch_kl
 
 from gqn_transfer.generator import Core, Generator, GeneratorConfig, State
 from gqn_transfer.latents import Gaussian, LatentStep, Rollout, kl_divergence
-from gqn_transfer.upsampling import linear_upsampler
+from gqn_transfer.upsampling import LinearUpsampler
 
 TINY = GeneratorConfig(
     image_size=16, layers=3, hidden_channels=8, latent_channels=2, canvas_channels=8,
@@ -260,8 +260,8 @@ def test_a_linear_picture_is_the_papers_canvas_at_full_resolution() -> None:
     states = [torch.randn(2, 5, 4, 4, generator=seeded(k)) for k in range(3)]
     add, read = nn.ConvTranspose2d(5, 7, 4, 4, bias=False), nn.Conv2d(7, 3, 1)
     canvas = torch.stack([add(state) for state in states]).sum(0)
-    ours = linear_upsampler(5, 4, 3)
-    to_pixels = cast(nn.Conv2d, ours[0])
+    ours = LinearUpsampler(5, 4, 3)
+    to_pixels = cast(nn.Conv2d, ours.output[0])
     with torch.no_grad():
         weight = torch.einsum("cu,kuij->cijk", read.weight[:, :, 0, 0], add.weight)
         to_pixels.weight.copy_(weight.reshape(48, 5, 1, 1))
