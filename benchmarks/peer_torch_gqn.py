@@ -1,8 +1,8 @@
 """Training steps against a public port: python -m gqn_transfer.benchmarks.peer_torch_gqn --clone FOLDER
 
-The port is iShohei220/torch-gqn, the one that others confirmed to draw well; FOLDER is a clone of it (it has no
-licence, so none of it is here). Both take the paper's pool network with shared cores on the same noise: forward,
-bound, backward, Adam.
+The port is iShohei220/torch-gqn, the one that others confirmed to draw well; FOLDER is a clone of it (it has
+no licence, so none of it is here). Both take the paper's pool network with shared cores on the same noise:
+forward, bound, backward, Adam.
 """
 
 from __future__ import annotations

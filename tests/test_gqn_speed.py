@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,11 @@ class GQN(torch.nn.Module):
 """
 
 
-def test_a_port_is_timed_in_turns_with_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_is_timed_in_turns_with_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model", "helper"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "model.py").write_text(PEER)
     (tmp_path / "helper.py").write_text("scale = 2.0")
     peer_torch_gqn.main(tmp_path, batch=1, contexts=1, layers=1, rounds=1, device="cpu")
