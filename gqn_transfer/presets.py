@@ -59,9 +59,9 @@ class PretrainConfig:
     label_weights: tuple[float, ...] = (1.0, 4.0, 16.0, 16.0)
     """Weights of background, arm, target and shadow pixels in the training likelihood, the reverse of how
     many there are; ones are the plain bound."""
-    label_emphasis: tuple[float, float] = (1.0, 1.0)
-    """Exponent of the label weights, from the first step to the last, linear. Weights find small things, and
-    draw them too large: the pixels around them count less. At 0 the objective is the plain bound."""
+    label_fade: float = 0.0
+    """Share of the run, at its end, over which the label weights fade to ones; 0 keeps them. Weights find small
+    things, and draw them too large: the pixels around them count less."""
     kl_balance: float = 0.5
     """Share of the KL's gradient that goes to the prior; 0.5 is the plain bound. More of it teaches the
     prior, and through it r, what the posterior has seen, before the posterior gives it up."""
@@ -96,6 +96,8 @@ class PretrainConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)}: expected a share of the run, above 0, up to 1"
                 )
+        if not 0 <= self.label_fade <= 1:
+            raise ValueError(f"label_fade={self.label_fade}: expected a share of the run, from 0 to 1")
         if min(self.warm_up, self.transition) < 0 or self.warm_up + self.transition > 1:
             raise ValueError(f"warm_up={self.warm_up} and transition={self.transition} must fit in one run")
 
@@ -124,7 +126,7 @@ class PretrainConfig:
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
         values = dict(values)
-        for name in ("train", "learning_rate", "sigma", "label_weights", "label_emphasis"):
+        for name in ("train", "learning_rate", "sigma", "label_weights"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**(values | {"model": GQNConfig.from_dict(values.get("model", {}))}))
@@ -142,7 +144,7 @@ PAPER = GQNConfig(
 RAYS_AND_POINTS = GQNConfig(representation="conv-rays", conditioning="points", pixel_components=3)
 CPU_30MIN = PretrainConfig(
     model=RAYS_AND_POINTS, steps=10_000, learning_rate=(1e-3, 7e-5), label_weights=(1.0, 8.0, 24.0, 24.0),
-    label_emphasis=(1.0, 0.5), prior_only=0.8, warm_up=0.2,
+    label_fade=0.3, prior_only=0.9, warm_up=0.2,
 )  # fmt: skip
 GPU_SIZES = dataclasses.replace(
     RAYS_AND_POINTS, layers=6, hidden_channels=128, canvas_channels=128, condition_channels=128

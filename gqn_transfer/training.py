@@ -187,7 +187,7 @@ def schedule(config: PretrainConfig, step: int) -> Schedule:
         sigma=linear(*config.sigma, progress / config.sigma_share),
         self_context=linear(1.0, 0.0, past_warm_up),
         prior_only=progress < config.prior_only,
-        emphasis=linear(*config.label_emphasis, progress),
+        emphasis=linear(0.0, 1.0, (1 - progress) / config.label_fade) if config.label_fade else 1.0,
     )
 
 

@@ -69,7 +69,7 @@ def test_the_blocks_of_the_training_guide(
     assert "heads.colour.read.weight" in names["objective"].state_dict()
     (tmp_path / "mine.toml").write_text(toml)
     mine = preset_named(str(tmp_path / "mine.toml"))
-    assert (mine.steps, mine.model.representation, mine.prior_only) == (20_000, "pyramid", 0.8)
+    assert (mine.steps, mine.model.representation, mine.prior_only) == (20_000, "pyramid", 0.9)
 
 
 COMMAND = r"^(?:gqn-bench|torchrun .* -m gqn_transfer.benchmarks.cli) ([a-z-]+) (.+)$"

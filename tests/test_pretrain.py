@@ -546,13 +546,14 @@ def test_evaluation_is_deterministic_and_ignores_the_weighting(
 def test_schedule_at_start_middle_and_end(tiny: PretrainConfig) -> None:
     config = dataclasses.replace(
         tiny, steps=100, sigma=(0.3, 0.1), warm_up=0.2, transition=0.4, prior_only=0.5,
-        label_emphasis=(1.0, 0.2),
+        label_fade=0.4,
     )  # fmt: skip
-    at = {step: schedule(config, step) for step in (0, 20, 25, 40, 49, 50, 60, 99)}
+    at = {step: schedule(config, step) for step in (0, 20, 25, 40, 49, 50, 60, 80, 99)}
     assert [at[step].sigma for step in (0, 25, 50, 99)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
     assert [at[step].self_context for step in (0, 20, 40, 60, 99)] == pytest.approx([1, 1, 0.5, 0, 0])
     assert [at[step].prior_only for step in (0, 49, 50, 99)] == [True, True, False, False]
-    assert [at[step].emphasis for step in (0, 50, 99)] == pytest.approx([1, 0.6, 0.208])
+    assert [at[step].emphasis for step in (0, 60, 80, 99)] == pytest.approx([1, 1, 0.5, 0.025])
+    assert schedule(dataclasses.replace(config, label_fade=0.0), 99).emphasis == 1
 
 
 def test_schedule_without_warm_up_or_transition(tiny: PretrainConfig) -> None:
@@ -672,6 +673,7 @@ def test_presets_survive_json(name: str) -> None:
         ({"max_contexts": 0}, "max_contexts=0: expected at least 1"),
         ({"warm_up": 0.8, "transition": 0.3}, "must fit in one run"),
         ({"warm_up": -0.1}, "must fit in one run"),
+        ({"label_fade": 1.5}, "label_fade=1.5: expected a share of the run"),
     ],
 )
 def test_config_refuses(values: dict, message: str) -> None:
