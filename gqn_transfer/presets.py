@@ -60,8 +60,8 @@ class PretrainConfig:
     """Weights of background, arm, target and shadow pixels in the training likelihood, the reverse of how
     many there are; ones are the plain bound."""
     label_fade: float = 0.0
-    """Share of the run, at its end, over which the label weights fade to ones; 0 keeps them. Weights find small
-    things, and draw them too large: the pixels around them count less."""
+    """Share of the run, at its end, over which the label weights fade to ones; 0 keeps them. Weights find
+    small things, and draw them too large: the pixels around them count less."""
     kl_balance: float = 0.5
     """Share of the KL's gradient that goes to the prior; 0.5 is the plain bound. More of it teaches the
     prior, and through it r, what the posterior has seen, before the posterior gives it up."""

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+FINER_START = 0.3
+"""Scale of the first weights through which finer maps enter: what they add up is not normalised."""
+
 
 class Asked(NamedTuple):
     """What a decoder of pictures is asked, the scene's code and the query's viewpoint, as maps."""
@@ -71,12 +74,17 @@ class LinearUpsampler(nn.Module):
 
 
 def initialise(network: nn.Module) -> None:
-    """Weights that keep the signal's variance (PyTorch's default shrinks it to 0.58 a layer); no biases."""
+    """Weights that keep the signal's variance (PyTorch's default shrinks it to 0.58 a layer), quiet ones for
+    finer maps; no biases."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, Upsampler):
+            for add in module.add:
+                add.weight.data.mul_(FINER_START)  # type: ignore[operator, union-attr]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
