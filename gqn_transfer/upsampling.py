@@ -84,7 +84,7 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Upsampler):
             for add in module.add:
-                add.weight.data.mul_(FINER_START)  # type: ignore[operator, union-attr]
+                add.weight.data.mul_(FINER_START)  # type: ignore[operator]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
