@@ -149,6 +149,14 @@ CPU_30MIN = PretrainConfig(
 GPU_SIZES = dataclasses.replace(
     RAYS_AND_POINTS, layers=6, hidden_channels=128, canvas_channels=128, condition_channels=128
 )
+REGRESSOR = PretrainConfig(
+    decoders={"state": 1.0},
+    model=RAYS_AND_POINTS,
+    steps=9000,
+    batch=16,
+    learning_rate=(1e-3, 1e-5),
+    adam_epsilon=1e-8,
+)
 PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
@@ -172,14 +180,8 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
             clip_gradient=0.0,
         ),
         "random": PretrainConfig(decoders={}, model=RAYS_AND_POINTS, steps=0),
-        "regressor-20min": PretrainConfig(
-            decoders={"state": 1.0},
-            model=RAYS_AND_POINTS,
-            steps=9000,
-            batch=16,
-            learning_rate=(1e-3, 1e-5),
-            adam_epsilon=1e-8,
-        ),
+        "regressor-20min": REGRESSOR,
+        "regressor-1h": dataclasses.replace(REGRESSOR, steps=36_000),
     }
 )
 """Name -> run. Times are for two CPU cores with bf16."""
