@@ -60,12 +60,12 @@ def probe_rows(
         return []
     encoder = Compact(load_encoder(subject.folder)).to(device)
     scenes, views = min(PROBE_SCENES, len(train)), min(PROBE_VIEWS, train.meta["views"])
-    seen = torch.cat(
+    codes = torch.cat(
         [encode_scenes(encoder, train, scenes, view, precision="fp32").cpu() for view in range(views)]
     )
     state = np.tile(train.all_state()[:scenes], (views, 1))
     held_out = encode_scenes(encoder, test, count, precision="fp32").cpu()
-    rows = probe((seen, state), (held_out, test.all_state()[:count]), columns, seed)
+    rows = probe((codes, state), (held_out, test.all_state()[:count]), columns, seed)
     return rows + (regressor_rows(subject, test, count) if subject.regresses else [])
 
 
