@@ -63,8 +63,9 @@ class Rays(nn.Module):
 class Broadcast(nn.Module):
     """The paper's: query viewpoint and code beside each other at every cell, (B, 7 + C, s, s), then mixed.
 
-    A code without space is spread by a learned transposed convolution, as ports of the paper do: a constant
-    map would tell the cores nothing about space. A 1x1 convolution gives the map its channels.
+    A code without space is spread by a learned linear map, the transposed convolution of a single cell that
+    ports of the paper use: a constant map would tell the cores nothing about space. A 1x1 convolution gives
+    the map its channels.
     """
 
     finer = ()
@@ -72,21 +73,24 @@ class Broadcast(nn.Module):
     def __init__(self, code_shape: tuple[int, ...], config: GeneratorConfig) -> None:
         super().__init__()
         features, size = code_shape[0], config.latent_map
-        self.viewpoint = nn.ConvTranspose2d(VIEWPOINT_SIZE, VIEWPOINT_SIZE, size)
-        if len(code_shape) == 1:
-            self.code: nn.Module = nn.ConvTranspose2d(features, features, size)
-        else:
-            self.code = nn.AdaptiveAvgPool2d(size)
+        self.viewpoint = _spread(VIEWPOINT_SIZE, size)
+        self.code = _spread(features, size) if len(code_shape) == 1 else nn.AdaptiveAvgPool2d(size)
         self.to_map = nn.Conv2d(VIEWPOINT_SIZE + features, config.condition_channels, 1)
 
     def forward(self, r: Tensor, query_viewpoint: Tensor) -> Asked:
         """r (B, C[, h, w]), query_viewpoint (B, 7)."""
-        spatial = r if r.dim() == 4 else r[:, :, None, None]
-        seen_from = self.viewpoint(query_viewpoint.float()[:, :, None, None])
-        return Asked(self.to_map(torch.cat([seen_from, self.code(spatial)], dim=1)))
+        seen_from = self.viewpoint(query_viewpoint.float())
+        return Asked(self.to_map(torch.cat([seen_from, self.code(r)], dim=1)))
 
     def quieten_code(self) -> None:
         """Nothing: the paper's code enters as it is."""
+
+
+def _spread(features: int, size: int) -> nn.Module:
+    """(B, features) -> (B, features, size, size)."""
+    return nn.Sequential(
+        nn.Linear(features, features * size**2, bias=False), nn.Unflatten(1, (features, size, size))
+    )
 
 
 Condition = Rays | Broadcast | Points
