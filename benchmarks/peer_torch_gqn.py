@@ -78,7 +78,7 @@ def random_views(batch: int, contexts: int, device: torch.device) -> tuple[Tenso
 
 
 def their_step(clone: Path, layers: int, views: tuple[Tensor, ...], device: torch.device) -> Step:
-    """As the port's train.py does; bf16 is ours to try, the port has none."""
+    """The port as it is; bf16 is ours to try, it has none."""
     model = _peers_module(clone).GQN(representation="pool", L=layers, shared_core=True).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-5)
     images, viewpoints, query_image, query_viewpoint = views

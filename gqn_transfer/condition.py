@@ -11,13 +11,10 @@ from torch import Tensor, nn
 
 from .points import Points
 from .rays import RAY_FEATURES, VIEWPOINT_SIZE, ray_features
-from .upsampling import Asked
+from .upsampling import QUIET, Asked
 
 if TYPE_CHECKING:
     from .generator import GeneratorConfig
-
-CODE_START = 0.3
-"""Scale of the code's first weights: quiet, not silent."""
 
 
 class Rays(nn.Module):
@@ -57,7 +54,7 @@ class Rays(nn.Module):
     def quieten_code(self) -> None:
         """Scale the weights through which the code enters: early codes are noise."""
         *_, last = (m for m in self.code.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
-        last.weight.data.mul_(CODE_START)
+        last.weight.data.mul_(QUIET)
 
 
 class Broadcast(nn.Module):

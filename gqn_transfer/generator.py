@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .condition import CONDITIONS
 from .latents import Gaussian, LatentStep, Noise, Rollout
 from .pixels import Pixels, parameters_per_pixel
-from .rays import FIELD_OF_VIEW, SCENE_CENTRE, SCENE_RADIUS, Geometry
+from .rays import FIELD_OF_VIEW, SCENE_CENTRE, SCENE_RADIUS
 from .upsampling import UPSAMPLERS, initialise
 
 
@@ -89,11 +89,6 @@ class GeneratorConfig:
     def scale(self) -> int:
         """Pixels along each edge of a cell of the latent map."""
         return self.image_size // self.latent_map
-
-    @property
-    def geometry(self) -> Geometry:
-        """What networks are told of cameras and scenes."""
-        return Geometry(self.field_of_view, self.scene_centre, self.scene_radius)
 
 
 def _require_positive(name: str, value: int) -> None:

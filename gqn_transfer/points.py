@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .rays import RAY_FEATURES, camera_rays, ray_features
-from .upsampling import Asked, doublings
+from .upsampling import QUIET, Asked, doublings
 
 if TYPE_CHECKING:
     from .generator import GeneratorConfig
@@ -23,8 +23,17 @@ WIDTH = 128
 BLOB, PRECISION_BOUNDS = 0.3, (-3.0, 5.0)
 """First standard deviation of a point, in radii of the scene, and bounds of the logarithm of what the code
 multiplies its inverse square with."""
-POINT_START = 0.3
-"""Scale of the first weights through which the code moves points."""
+
+
+class Placed(NamedTuple):
+    """P points of each of B scenes."""
+
+    places: Tensor
+    """(B, P, 3), metres."""
+    precisions: Tensor
+    """(B, P), 1/m²: half the inverse square of each point's size."""
+    features: Tensor
+    """(B, P, FEATURES)."""
 
 
 class Points(nn.Module):
@@ -40,12 +49,16 @@ class Points(nn.Module):
 
     def __init__(self, code_shape: tuple[int, ...], config: GeneratorConfig) -> None:
         super().__init__()
-        self.size, self.geometry = config.latent_map, config.geometry
+        self.size, self.field_of_view, self.radius = (
+            config.latent_map,
+            config.field_of_view,
+            config.scene_radius,
+        )
         count = doublings(config.scale)
         self.finer = (WIDTH, *[2 * FEATURES] * (count - 1))[:count]
         self.code, features = code_reader(code_shape)
         self.centre: Tensor
-        self.register_buffer("centre", torch.tensor(self.geometry.scene_centre), persistent=False)
+        self.register_buffer("centre", torch.tensor(config.scene_centre), persistent=False)
         self.start = nn.Parameter(2 * torch.rand(POINTS, 3) - 1)
         self.points = nn.Linear(features, POINTS * (4 + FEATURES))
         self.modulation = nn.Linear(features, 2 * WIDTH)
@@ -58,41 +71,41 @@ class Points(nn.Module):
     def forward(self, r: Tensor, query_viewpoint: Tensor) -> Asked:
         """r (B, C[, h, w]), query_viewpoint (B, 7)."""
         grid, code = self.size * RAYS_PER_CELL, self.code(r)
-        rays = ray_features(query_viewpoint, grid, self.geometry.field_of_view).flatten(1, 2)
+        rays = ray_features(query_viewpoint, grid, self.field_of_view).flatten(1, 2)
+        points = self.place(code)
         scale, shift = self.modulation(code)[:, None].chunk(2, dim=-1)
-        seen = self.ray(rays) + self.passed(self._gather(code, query_viewpoint, grid))
+        seen = self.ray(rays) + self.passed(self.gather(points, query_viewpoint, grid))
         hidden = self.first(seen * (1 + scale) + shift)
         rays = _as_map(hidden + self.second(hidden))
         grids = [grid * 2**k for k in range(1, len(self.finer))]
-        gathered = [_as_map(self._gather(code, query_viewpoint, finer)) for finer in grids]
+        gathered = [_as_map(self.gather(points, query_viewpoint, finer)) for finer in grids]
         return Asked(self.to_map(rays), (rays, *gathered)[: len(self.finer)])
 
-    def _gather(self, code: Tensor, viewpoint: Tensor, grid: int) -> Tensor:
+    def gather(self, points: Placed, viewpoint: Tensor, grid: int) -> Tensor:
         """Features of points, weighted by their distance from each ray: (B, grid * grid, 2 * FEATURES)."""
-        places, precisions, features = self.place(code)
-        origin, direction = camera_rays(viewpoint.float(), grid, self.geometry.field_of_view)
-        with torch.autocast(code.device.type, enabled=False):  # bfloat16 would move points by centimetres
+        places, precisions, features = points
+        origin, direction = camera_rays(viewpoint.float(), grid, self.field_of_view)
+        with torch.autocast(places.device.type, enabled=False):  # bfloat16 would move points by centimetres
             offsets = places - origin.flatten(1, 2)
             depth = direction.flatten(1, 2) @ offsets.mT
             distance_squared = (offsets.square().sum(-1)[:, None] - depth.square()).clamp(min=0)
             weights = torch.exp(-distance_squared * precisions[:, None])
             to_centre = (origin - self.centre).norm(dim=-1)
-        depth = (depth - to_centre) / self.geometry.scene_radius
+        depth = (depth - to_centre) / self.radius
         return torch.cat([weights @ features, (weights * depth) @ features], dim=-1)
 
-    def place(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of normalised codes (B, C): places (B, P, 3), metres, precisions (B, P), 1/m², and features."""
+    def place(self, code: Tensor) -> Placed:
+        """The points of normalised codes (B, C)."""
         numbers = self.points(code).float().unflatten(1, (POINTS, 4 + FEATURES))
         move, log_precision, features = numbers.split([3, 1, FEATURES], dim=-1)
-        radius = self.geometry.scene_radius
-        places = self.centre + radius * (self.start + move)
-        precisions = log_precision[..., 0].clamp(*PRECISION_BOUNDS).exp() / (2 * (BLOB * radius) ** 2)
-        return places, precisions, features
+        places = self.centre + self.radius * (self.start + move)
+        precisions = log_precision[..., 0].clamp(*PRECISION_BOUNDS).exp() / (2 * (BLOB * self.radius) ** 2)
+        return Placed(places, precisions, features)
 
     def quieten_code(self) -> None:
         """Scale the weights through which the code enters: early codes are noise."""
-        self.points.weight.data.mul_(POINT_START)
-        self.modulation.weight.data.mul_(POINT_START)
+        self.points.weight.data.mul_(QUIET)
+        self.modulation.weight.data.mul_(QUIET)
 
 
 def _as_map(values: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,18 +27,6 @@ RAY_FREQUENCIES = (1, 2, 4, 8, 16)
 
 RAY_FEATURES = 9 + 2 * 6 * len(RAY_FREQUENCIES)
 """69 numbers: origin, direction, moment; sine and cosine of direction and moment at each frequency."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What networks are told of cameras and scenes beside each view."""
-
-    field_of_view: float = FIELD_OF_VIEW
-    """Radians: opening angle of the square images."""
-    scene_centre: tuple[float, float, float] = SCENE_CENTRE
-    """Metres, in the world's frame."""
-    scene_radius: float = SCENE_RADIUS
-    """Metres."""
 
 
 def viewpoint_features(viewpoints: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-FINER_START = 0.3
-"""Scale of the first weights through which finer maps enter: what they add up is not normalised."""
+QUIET = 0.3
+"""Scale of the first weights through which codes and finer maps enter: quiet, not silent."""
 
 
 class Asked(NamedTuple):
@@ -84,7 +84,7 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Upsampler):
             for add in module.add:
-                add.weight.data.mul_(FINER_START)  # type: ignore[operator]
+                add.weight.data.mul_(QUIET)  # type: ignore[operator]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
