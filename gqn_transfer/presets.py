@@ -184,7 +184,7 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
         "regressor-1h": dataclasses.replace(REGRESSOR, steps=36_000),
     }
 )
-"""Name -> run. Times are for two CPU cores with bf16."""
+"""Name -> run. Times are rough, for CPU cores with bf16; see docs/training.md for what was run."""
 
 
 def preset_named(name: str) -> PretrainConfig:

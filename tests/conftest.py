@@ -104,6 +104,13 @@ def trained_run(
     return folder
 
 
+@pytest.fixture
+def busy_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training writes a log row every third step, a checkpoint after every step."""
+    monkeypatch.setattr("gqn_transfer.training.LOG_EVERY", 3)
+    monkeypatch.setattr("gqn_transfer.training.CHECKPOINT_SECONDS", -1.0)
+
+
 class FakeArm(gymnasium.Env):
     """Noise to look at, a point that the action moves; it ends by truncation after `horizon` steps."""
 

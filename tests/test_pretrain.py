@@ -81,13 +81,6 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.fixture
-def busy_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log row every third step, a checkpoint after every step."""
-    monkeypatch.setattr(loop, "LOG_EVERY", 3)
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-
-
 # Learning
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from gqn_transfer import training as loop
 from gqn_transfer.checkpoint import load_tensors, read_record
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.pretrain import pretrain
@@ -28,13 +27,6 @@ Pair = tuple[Scenes, Scenes]
 
 def run(config: PretrainConfig, scenes: Pair, folder: Path) -> None:
     assert pretrain(config, *scenes, folder, device="cpu", precision="fp32").finished
-
-
-@pytest.fixture
-def busy_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log row every third step, a checkpoint after every step."""
-    monkeypatch.setattr(loop, "LOG_EVERY", 3)
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
 
 
 @contextmanager
