@@ -161,7 +161,7 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
         "cpu-30min": CPU_30MIN,
-        "cpu-2h": dataclasses.replace(CPU_30MIN, steps=34_000, batch=64, warm_up=0.05, transition=0.1),
+        "cpu-2h": dataclasses.replace(CPU_30MIN, steps=24_000, batch=64, warm_up=0.05, transition=0.1),
         "gpu-15min": dataclasses.replace(CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256),
         "autoencoder": dataclasses.replace(CPU_30MIN, warm_up=1.0, transition=0.0, prior_only=1.0),
         "paper": PretrainConfig(
