@@ -2,80 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+import inspect
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 
 from gqn_transfer.encoder import Encoder
 
-from .augmentation import RandomShiftVecEnv
+from .algorithms import Algorithm, algorithm_named
+from .augmentation import RandomShiftReplayBuffer, RandomShiftVecEnv
+from .auxiliary import AuxiliaryBound, SceneCollector
 from .encoded_vec_env import EncodedVecEnv
-from .methods import method_named
+from .extractors import GQNExtractor, PixelExtractor, VectorExtractor
+from .eyes import EncoderSource, shared
+from .knobs import Knobs, split
+from .methods import Method, combination, method_named
+from .optimiser import EncoderAdam
+from .views import RecentViews
 
-PPO_SETTINGS: Mapping[str, Any] = MappingProxyType(
-    {
-        "n_steps": 125,
-        "batch_size": 250,
-        "n_epochs": 10,
-        "learning_rate": 3e-4,
-        "gamma": 0.95,
-        "gae_lambda": 0.95,
-        "clip_range": 0.2,
-        "ent_coef": 0.0,
-        "max_grad_norm": 0.5,
-    }
-)
-"""The same for every method; with 16 environments a rollout is 2,000 steps."""
-POLICY_SETTINGS: Mapping[str, Any] = MappingProxyType(
-    {"net_arch": {"pi": [256, 256], "vf": [256, 256]}, "log_std_init": -1.5}
-)
-"""The initial noise, exp(-1.5) of an action's range, moves the hand by half a centimetre a step: more knocks
-cans over, and Grasp is not learned."""
-ALGORITHMS: Mapping[str, tuple[type[BaseAlgorithm], Mapping[str, Any]]] = MappingProxyType(
-    {"ppo": (PPO, PPO_SETTINGS)}
-)
-"""Name -> class and its settings."""
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an agent was made of: kept as `agent.recipe`, for its record."""
+
+    method: str
+    algo: str
+    seed: int
+    settings: dict[str, Any]
+    """What differs from the defaults: knobs and settings of the algorithm by name."""
+    encoder: str
+    """Fingerprint of its encoder's weights, "" where there is none."""
 
 
 def observe(
-    method: str, venv: VecEnv, encoder: Encoder | str | Path | None = None, device: str = "auto"
+    method: str, venv: VecEnv, encoder: EncoderSource | None = None, device: str = "auto", views: int = 1
 ) -> VecEnv:
-    """`venv` as `method` sees it: for evaluation, without augmentation."""
+    """`venv` as `method` sees it, the last `views` views together: for evaluation, without augmentation."""
     row = method_named(method)
     if row.needs_encoder and encoder is None:
         raise ValueError(f"method {method!r} needs an encoder: pass encoder=<name, path or Encoder>")
     if not row.needs_encoder and encoder is not None:
         raise ValueError(f"method {method!r} uses no encoder, but one was given")
-    return EncodedVecEnv(venv, encoder, device) if encoder is not None else venv
+    if row.eyes == "cached":
+        assert encoder is not None
+        venv = EncodedVecEnv(venv, encoder, device)
+    return RecentViews(venv, views) if views > 1 else venv
 
 
 def make_agent(
     method: str,
     venv: VecEnv,
     *,
-    encoder: Encoder | str | Path | None = None,
+    encoder: EncoderSource | None = None,
     algo: str = "ppo",
     seed: int,
     device: str = "auto",
     **overrides: Any,
 ) -> BaseAlgorithm:
-    """An untrained agent. `overrides` replace settings of the algorithm by name.
+    """An untrained agent. `overrides` replace settings of the algorithm and `Knobs` of the method by name.
 
-    venv yields observations of the method's kind (`METHODS[method].observation`).
+    venv yields observations of the method's kind (`METHODS[method].observation`). encoder: a name, path or
+    `Encoder`; its weights stay as they are, also where the agent trains eyes that start from them.
     """
-    if algo not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {algo!r}; known: {', '.join(ALGORITHMS)}")
+    algorithm, row = algorithm_named(algo), combination(method, algo)
+    knobs, settings = split(method, overrides)
+    _check_settings(algo, algorithm, settings)
+    policy = (algorithm.critic_eyes if row.trains_eyes else None) or "MultiInputPolicy"
+    agent = algorithm.kind(
+        policy,
+        _training_env(method, venv, encoder, algorithm, knobs, seed, device),
+        policy_kwargs=_policy(row, algorithm, knobs, encoder, seed),
+        seed=seed,
+        device=device,
+        **_replay(row, algorithm, knobs, seed),
+        **{**algorithm.settings, **settings},
+    )
+    if row.auxiliary:
+        collector = unwrap_vec_wrapper(agent.get_env(), SceneCollector)  # type: ignore[arg-type]
+        agent.auxiliary = AuxiliaryBound(agent.policy, collector, knobs.auxiliary_weight, seed)  # type: ignore
+    fingerprint = shared(encoder).fingerprint if encoder is not None else ""
+    agent.recipe = Recipe(method, algo, seed, overrides, fingerprint)  # type: ignore[attr-defined]
+    return agent
+
+
+def _training_env(
+    method: str, venv: VecEnv, encoder: EncoderSource | None, algorithm: Algorithm, knobs: Knobs, seed: int,
+    device: str,
+) -> VecEnv:  # fmt: skip
+    """`venv` as the method learns from it: as it sees it, and augmented."""
     row = method_named(method)
-    seen = observe(method, venv, encoder, device)
-    if row.shift:
-        seen = RandomShiftVecEnv(seen, row.shift, np.random.default_rng([seed, row.shift]))
-    algorithm, settings = ALGORITHMS[algo]
-    policy = {**POLICY_SETTINGS, "features_extractor_class": row.extractor}
-    keywords = {**settings, "policy_kwargs": policy, "seed": seed, "device": device, "verbose": 0} | overrides
-    return algorithm("MultiInputPolicy", seen, **keywords)
+    if row.auxiliary:
+        venv = SceneCollector(venv, np.random.default_rng([seed, 2]))
+    seen = observe(method, venv, encoder, device, knobs.views)
+    shifted_here = row.shift and not algorithm.is_off_policy
+    return RandomShiftVecEnv(seen, knobs.shift, _shift_rng(seed)) if shifted_here else seen
+
+
+def _policy(
+    row: Method, algorithm: Algorithm, knobs: Knobs, encoder: EncoderSource | None, seed: int
+) -> dict[str, Any]:
+    """Keyword arguments of the policy."""
+    extractor, arguments = _extractor(row, knobs, encoder, seed)
+    layers = [knobs.head_width] * 2
+    rates = {"encoder_rate": knobs.encoder_rate, "warm_up": knobs.warm_up} if row.eyes == "finetuned" else {}
+    return {
+        **algorithm.policy,
+        "net_arch": layers if algorithm.is_off_policy else {"pi": layers, "vf": layers},
+        "features_extractor_class": extractor,
+        "features_extractor_kwargs": arguments,
+        "optimizer_class": EncoderAdam,
+        "optimizer_kwargs": {**algorithm.optimiser, **rates},
+    }
+
+
+def _extractor(
+    row: Method, knobs: Knobs, encoder: EncoderSource | None, seed: int
+) -> tuple[type, dict[str, Any]]:
+    """The extractor's class and keyword arguments."""
+    match row.eyes:
+        case "convolutions":
+            return PixelExtractor, {"network": knobs.network}
+        case "finetuned":
+            return GQNExtractor, {"encoder": encoder, "mode": "finetune"}
+        case "fresh":
+            assert encoder is not None
+            return GQNExtractor, {"encoder": _fresh(shared(encoder), seed), "mode": "finetune"}
+    return VectorExtractor, {}
+
+
+def _fresh(encoder: Encoder, seed: int) -> Encoder:
+    """The same architecture with new weights."""
+    if encoder.config is None:
+        raise ValueError(
+            "only the architecture of a GQN can be built anew, not that of a network of your own"
+        )
+    return Encoder.untrained(encoder.config, seed)
+
+
+def _replay(row: Method, algorithm: Algorithm, knobs: Knobs, seed: int) -> dict[str, Any]:
+    """Arguments of off-policy algorithms for the replay buffer."""
+    if not (row.shift and algorithm.is_off_policy):
+        return {}
+    arguments = {"pixels": knobs.shift, "rng": _shift_rng(seed)}
+    return {"replay_buffer_class": RandomShiftReplayBuffer, "replay_buffer_kwargs": arguments}
+
+
+def _shift_rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 1])
+
+
+def _check_settings(algo: str, algorithm: Algorithm, settings: dict[str, Any]) -> None:
+    known = set(inspect.signature(algorithm.kind).parameters) - {"policy", "env", "policy_kwargs"}
+    if unknown := sorted(set(settings) - known):
+        raise ValueError(
+            f"unknown settings of {algo}: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,31 +10,36 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from gqn_transfer.encoder import Encoder, load_encoder
-from gqn_transfer.precision import choose_device
+from gqn_transfer.encoder import Encoder
+from gqn_transfer.precision import autocast, choose_device
+
+from .eyes import EncoderSource, encode_views, freeze, shared
 
 Observations = dict[str, np.ndarray]
 
 
 class EncodedVecEnv(VecEnvWrapper):
-    """Replaces `image` by `representation`, float32 (features_dim,); keeps the other keys.
+    """Replaces `image` by `representation`, (features_dim,); keeps the other keys.
 
     The representation is the encoder's code, standardised over the pretraining frames: the same values
-    that `GQNExtractor(mode="frozen")` feeds to its head. `terminal_observation`s are encoded in the same
-    batch. The encoder is never trained here; a fine-tuned one must not be cached.
+    that `GQNExtractor(mode="frozen")` feeds to its trunk. `terminal_observation`s are encoded in the same
+    batch. The encoder is frozen by this; one that is being trained is refused.
     """
 
-    def __init__(self, venv: VecEnv, encoder: Encoder | str | Path, device: str = "auto") -> None:
-        space = venv.observation_space
-        if not isinstance(space, spaces.Dict) or not {"image", "viewpoint"} <= set(space.spaces):
-            raise ValueError(
-                f"EncodedVecEnv needs observations with `image` and `viewpoint`, got {space}; "
-                'make the environment with obs="pixels"'
-            )
-        self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        self.encoder.to(choose_device(device)).eval()
-        features = spaces.Box(-np.inf, np.inf, (self.encoder.features_dim,), np.float32)
-        kept = {key: value for key, value in space.spaces.items() if key != "image"}
+    def __init__(
+        self,
+        venv: VecEnv,
+        encoder: EncoderSource,
+        device: str = "auto",
+        precision: str = "fp32",
+        dtype: type[np.floating[Any]] = np.float32,
+    ) -> None:
+        """precision: of the encoder's arithmetic, see `gqn_transfer.precision`; dtype: of the features, which
+        float16 stores in half the memory of a rollout or replay buffer."""
+        kept = kept_spaces(venv.observation_space, self.__class__.__name__)
+        self.encoder = freeze(shared(encoder)).to(choose_device(device))
+        self.precision, self.dtype = precision, dtype
+        features = spaces.Box(-np.inf, np.inf, (self.encoder.features_dim,), dtype)
         super().__init__(venv, spaces.Dict(kept | {"representation": features}))
 
     def reset(self) -> VecEnvObs:
@@ -54,23 +58,38 @@ class EncodedVecEnv(VecEnvWrapper):
         ]
         images = np.concatenate([rows["image"] for rows in every])
         viewpoints = np.concatenate([rows["viewpoint"] for rows in every])
-        codes = encode_images(self.encoder, images, viewpoints)
+        codes = encode_images(self.encoder, images, viewpoints, self.precision).astype(self.dtype)
         for info, code in zip(ended, codes[self.num_envs :], strict=True):
-            info["terminal_observation"] = _replace_image(info["terminal_observation"], code)
-        return _replace_image(observations, codes[: self.num_envs])
+            info["terminal_observation"] = replace_image(info["terminal_observation"], code)
+        return replace_image(observations, codes[: self.num_envs])
 
 
 @torch.no_grad()
-def encode_images(encoder: Encoder, images: np.ndarray, viewpoints: np.ndarray) -> np.ndarray:
-    """Standardised features float32 (B, features_dim) of uint8 (B, H, W, 3) or (B, 3, H, W), and (B, 7)."""
+def encode_images(
+    encoder: Encoder, images: np.ndarray, viewpoints: np.ndarray, precision: str = "fp32"
+) -> np.ndarray:
+    """Standardised features float32 (B, features_dim) of M views: uint8 (B, H, W, 3 M) or (B, 3 M, H, W), and
+    viewpoints (B, 7 M)."""
     device = encoder.feature_mean.device
     pixels = torch.from_numpy(images).to(device)
-    if pixels.shape[-1] == 3:
-        pixels = pixels.permute(0, 3, 1, 2)
-    codes = encoder(pixels, torch.from_numpy(viewpoints).to(device))
-    return encoder.standardise(codes).cpu().numpy()
+    if pixels.shape[-1] != encoder.image_size:
+        pixels = pixels.permute(0, 3, 1, 2)  # channels were last
+    with autocast(device, precision):
+        codes = encode_views(encoder, pixels, torch.from_numpy(viewpoints).to(device))
+    return codes.float().cpu().numpy()
 
 
-def _replace_image(observation: Observations, representation: np.ndarray) -> Observations:
+def kept_spaces(space: spaces.Space[Any], wrapper: str) -> dict[str, spaces.Space[Any]]:
+    """All of `space` but the image; ValueError if `wrapper` cannot encode it."""
+    if not isinstance(space, spaces.Dict) or not {"image", "viewpoint"} <= set(space.spaces):
+        raise ValueError(
+            f"{wrapper} needs observations with `image` and `viewpoint`, got {space}; "
+            'make the environment with obs="pixels"'
+        )
+    return {key: value for key, value in space.spaces.items() if key != "image"}
+
+
+def replace_image(observation: Observations, representation: np.ndarray) -> Observations:
+    """The observation with `representation` instead of `image`."""
     kept = {key: value for key, value in observation.items() if key != "image"}
     return kept | {"representation": representation}

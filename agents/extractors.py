@@ -5,14 +5,13 @@ All end in the same `Trunk`, so that methods differ in their eyes only.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from gqn_transfer.encoder import Encoder, load_encoder
+from .eyes import EYES, EncoderSource
+from .knobs import NETWORKS
 
 SMALLEST_IMAGE = 36
 """Pixels a side below which NatureCNN's strides leave nothing."""
@@ -38,80 +37,68 @@ class VectorExtractor(BaseFeaturesExtractor):
         return self.trunk(torch.cat([observations[key].flatten(1) for key in sorted(observations)], 1))
 
 
-class PixelExtractor(BaseFeaturesExtractor):
-    """Raw pixels, learned end to end: the convolutions of NatureCNN (Mnih et al. 2015)."""
+class ImageExtractor(BaseFeaturesExtractor):
+    """Base of those that look at `image`: eyes, and the trunk on what they see and on the rest."""
 
-    def __init__(self, observation_space: spaces.Dict) -> None:
+    def __init__(self, observation_space: spaces.Dict, eyes: nn.Module, seen: int) -> None:
         super().__init__(observation_space, FEATURES)
-        image = observation_space["image"]
-        if image.shape is None or min(image.shape[1:]) < SMALLEST_IMAGE:
-            raise ValueError(
-                f"images of shape {image.shape}, channels first: NatureCNN's strides need at least "
-                f"{SMALLEST_IMAGE} pixels a side; make the environment with a larger image_size"
-            )
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(3, 32, 8, 4), nn.ReLU(),
-            nn.Conv2d(32, 64, 4, 2), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, 1), nn.ReLU(), nn.Flatten(),
-        )  # fmt: skip
-        with torch.no_grad():
-            flat = self.convolutions(torch.zeros(1, *image.shape)).shape[1]
-        self.trunk = Trunk(flat + others_size(observation_space))
+        self.eyes = eyes
+        self.trunk = Trunk(seen + others_size(observation_space))
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        seen = self.convolutions(observations["image"])
-        return self.trunk(torch.cat([seen, others(observations)], 1))
-
-
-class GQNExtractor(BaseFeaturesExtractor):
-    """A pretrained encoder inside the policy: `mode="frozen"`, its weights never change.
-
-    For a frozen encoder `EncodedVecEnv` gives the same features at a fraction of the cost. The encoder is
-    shared, not copied, between all networks it is given to; its weights are buffers, so that no optimiser
-    and no target network's average sees them.
-    """
-
-    def __init__(
-        self, observation_space: spaces.Dict, encoder: Encoder | str | Path, mode: str = "frozen"
-    ) -> None:
-        super().__init__(observation_space, FEATURES)
-        if mode != "frozen":
-            raise ValueError(f'mode={mode!r}: expected "frozen"')
-        loaded = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        self.eyes = _Frozen(loaded)
-        self.trunk = Trunk(loaded.features_dim + others_size(observation_space))
-
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        # SB3 has divided uint8 images by 255 already
+        # SB3 has put channels first and divided uint8 images by 255 already
         seen = self.eyes(observations["image"], observations["viewpoint"])
         return self.trunk(torch.cat([others(observations), seen], 1))
 
 
-class _Frozen(nn.Module):
-    """Keeps an encoder as it is: no gradients, no training mode, no re-initialisation."""
+class PixelExtractor(ImageExtractor):
+    """Raw pixels, learned end to end by one of `NETWORKS`."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, observation_space: spaces.Dict, network: str = "nature") -> None:
+        image = observation_space["image"]
+        if image.shape is None or min(image.shape[1:]) < SMALLEST_IMAGE:
+            raise ValueError(
+                f"images of shape {image.shape}, channels first: the convolutions' strides need at least "
+                f"{SMALLEST_IMAGE} pixels a side; make the environment with a larger image_size"
+            )
+        eyes = Convolutions(network, image.shape[0])
+        with torch.no_grad():
+            seen = eyes(torch.zeros(1, *image.shape)).shape[1]
+        super().__init__(observation_space, eyes, seen)
+
+
+class Convolutions(nn.Module):
+    """Convolutions on images alone: the viewpoint joins what they see in the trunk."""
+
+    def __init__(self, network: str, channels: int) -> None:
         super().__init__()
-        self.encoder = freeze(encoder)
+        layers: list[nn.Module] = []
+        for width, kernel, stride in NETWORKS[network]:
+            layers += [nn.Conv2d(channels, width, kernel, stride), nn.ReLU()]
+            channels = width
+        self.layers = nn.Sequential(*layers, nn.Flatten())
 
-    @torch.no_grad()
-    def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
-        return self.encoder.standardise(self.encoder(images, viewpoints))
-
-    def train(self, mode: bool = True) -> _Frozen:
-        return self  # SB3 switches whole policies to training mode
-
-    def apply(self, fn: object) -> _Frozen:
-        return self  # SB3's ortho_init would overwrite the pretrained weights
+    def forward(self, images: Tensor, viewpoints: Tensor | None = None) -> Tensor:
+        """Images (B, channels, H, W) in [0, 1] -> (B, features)."""
+        return self.layers(images)
 
 
-def freeze(encoder: Encoder) -> Encoder:
-    """Turn the encoder's parameters into buffers, in place: saved with it, invisible to optimisers."""
-    for module in encoder.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            del module._parameters[name]
-            module.register_buffer(name, parameter.detach())
-    return encoder.eval()
+class GQNExtractor(ImageExtractor):
+    """A pretrained encoder inside the policy.
+
+    `mode="frozen"`: its weights never change; `EncodedVecEnv` gives the same features at a fraction of the
+    cost. `mode="finetune"`: the agent's loss trains it on. `encoder` is a name, a checkpoint's folder or an
+    `Encoder`. Images of several views, one after the other in the channels, and their viewpoints are summed.
+
+    For SAC and TD3 use the policies of `critic_eyes` with mode="finetune": with SB3's own either every
+    network trains eyes of its own, or (`share_features_extractor=True`) the actor's loss alone trains them.
+    """
+
+    def __init__(self, observation_space: spaces.Dict, encoder: EncoderSource, mode: str = "frozen") -> None:
+        if mode not in EYES:
+            raise ValueError(f"mode={mode!r}: expected one of {', '.join(EYES)}")
+        eyes = EYES[mode](encoder)
+        super().__init__(observation_space, eyes, eyes.features_dim)
 
 
 def others(observations: dict[str, Tensor]) -> Tensor:

@@ -6,42 +6,77 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-
-from .extractors import PixelExtractor, VectorExtractor
+ON_POLICY, OFF_POLICY = ("ppo", "a2c"), ("sac", "td3")
+EYES = ("vector", "convolutions", "cached", "finetuned", "fresh")
+"""What turns an observation into features: nothing but the trunk; convolutions, trained end to end; a frozen
+encoder, once a step (`EncodedVecEnv`); an encoder trained on by the agent's loss, from its pretrained weights
+or from new ones."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """What an agent sees and what turns it into features."""
+    """What an agent sees, what turns it into features, and what trains that."""
 
-    observation: str
+    description: str
+    """One line for people."""
+    eyes: str
+    """One of `EYES`."""
+    observation: str = "pixels"
     """The environment's `obs`: "pixels" or "state"."""
-    extractor: type[BaseFeaturesExtractor]
-    """Features extractor of the policy, trained by the agent's loss."""
-    needs_encoder: bool = False
-    """True if a frozen encoder replaces the image by its representation (`EncodedVecEnv`)."""
     shift: int = 0
     """Random shift of training images, pixels."""
-    description: str = ""
-    """One line for people."""
+    auxiliary: bool = False
+    """True if the GQN's bound trains the eyes beside the agent's loss."""
+    algorithms: tuple[str, ...] = ("ppo",)
+    """Those it can be combined with."""
+    missing: str = ""
+    """Why it cannot be run yet; "" if it can."""
+
+    @property
+    def needs_encoder(self) -> bool:
+        """True if an encoder has to be given: its weights, or for "fresh" eyes its architecture alone."""
+        return self.eyes in ("cached", "finetuned", "fresh")
+
+    @property
+    def needs_weights(self) -> bool:
+        """True if it starts from the encoder's trained weights."""
+        return self.eyes in ("cached", "finetuned")
+
+    @property
+    def trains_eyes(self) -> bool:
+        """True if the agent's loss reaches the image."""
+        return self.eyes in ("convolutions", "finetuned", "fresh")
 
 
-def _frozen(description: str) -> Method:
-    """A method that reads the cached representation of an encoder."""
-    return Method("pixels", VectorExtractor, needs_encoder=True, description=description)
-
+ALL = (*ON_POLICY, *OFF_POLICY)
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "state": Method("state", VectorExtractor, description="the simulator's state: the oracle"),
-        "pixels": Method("pixels", PixelExtractor, description="raw pixels, end to end"),
-        "pixels-aug": Method("pixels", PixelExtractor, shift=2, description="raw pixels with random shift"),
-        "random-frozen": _frozen("an untrained encoder, frozen"),
-        "supervised-frozen": _frozen("an encoder trained to regress the state, frozen"),
-        "gqn-frozen": _frozen("the GQN's encoder, frozen"),
+        "state": Method(
+            "the simulator's state: the oracle", "vector", observation="state", algorithms=ALL
+        ),
+        "pixels": Method("raw pixels, end to end", "convolutions", algorithms=ALL),
+        "pixels-aug": Method("raw pixels with random shift", "convolutions", shift=2, algorithms=ALL),
+        "pixels-gqn-arch": Method(
+            "the encoder's architecture from new weights, end to end", "fresh", algorithms=ALL
+        ),
+        "random-frozen": Method("an untrained encoder, frozen", "cached", algorithms=ALL),
+        "ae-frozen": Method("an encoder trained as an autoencoder, frozen", "cached", algorithms=ALL),
+        "supervised-frozen": Method(
+            "an encoder trained to regress the state, frozen", "cached", algorithms=ALL
+        ),
+        "gqn-frozen": Method("the GQN's encoder, frozen", "cached", algorithms=ALL),
+        "gqn-finetune": Method("the GQN's encoder, trained on by the agent", "finetuned", algorithms=ALL),
+        "gqn-aux": Method(
+            "the encoder's architecture from new weights, end to end, with the GQN's bound beside",
+            "fresh", auxiliary=True,
+        ),
+        "gqn-tier2": Method(
+            "a second representation on top of the GQN's, frozen", "cached",
+            missing="no encoder of a second tier can be trained yet",
+        ),
     }
-)
+)  # fmt: skip
 
 
 def method_named(name: str) -> Method:
@@ -49,3 +84,15 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def combination(name: str, algo: str) -> Method:
+    """The row; ValueError if the method cannot be run, or not with this algorithm."""
+    row = method_named(name)
+    if row.missing:
+        raise ValueError(f"method {name!r} cannot be run: {row.missing}")
+    if algo not in row.algorithms:
+        raise ValueError(
+            f"method {name!r} does not go with algorithm {algo!r}: choose one of {', '.join(row.algorithms)}"
+        )
+    return row

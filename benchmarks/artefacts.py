@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gqn_transfer.encoder import find_checkpoint
+from gqn_transfer.encoder import find_checkpoint, is_function
 from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS
@@ -45,6 +45,7 @@ ENCODERS: Mapping[str, Recipe] = MappingProxyType(
         "smoke-gqn": Recipe("smoke", "tiny"),
         "reach-gqn": Recipe("reach-20k", "cpu-30min"),
         "reach-random": Recipe("reach-20k", "random"),
+        "reach-ae": Recipe("reach-20k", "autoencoder"),
         "reach-supervised": Recipe("reach-20k", "regressor-20min"),
     }
 )
@@ -66,11 +67,14 @@ def scenes_for(encoder: str, folder: Path) -> tuple[Scenes, Scenes] | None:
     return make_scenes(SCENES[scenes], folder / "scenes" / scenes)
 
 
-def ready(encoder: str, folder: Path, threads: int) -> Path:
-    """The checkpoint of `encoder`; a recipe is trained on `threads` cores in `folder`/encoders first."""
+def ready(encoder: str, folder: Path, threads: int) -> Path | str:
+    """The checkpoint of `encoder`; a recipe is trained on `threads` cores in `folder`/encoders first.
+
+    The name of a function that makes an encoder stays what it is.
+    """
     scenes = scenes_for(encoder, folder)
     if scenes is None:
-        return find_checkpoint(encoder)
+        return encoder if is_function(encoder) else find_checkpoint(encoder)
     torch.set_num_threads(threads)
     place = folder / "encoders" / encoder
     result = pretrain(PRESETS[ENCODERS[encoder].preset], *scenes, place, provenance=provenance())
@@ -83,8 +87,10 @@ def ready(encoder: str, folder: Path, threads: int) -> Path:
     return result.encoder
 
 
-def pretraining_frames(checkpoint: Path) -> int:
-    """Frames rendered for the checkpoint's training, 0 for an untrained one."""
+def pretraining_frames(checkpoint: Path | str) -> int:
+    """Frames rendered for the checkpoint's training, 0 for an untrained one and for a function's."""
+    if not isinstance(checkpoint, Path):
+        return 0
     record = read_json(checkpoint / "checkpoint.json")
     return int(record["frames"]) if record["steps"] else 0
 

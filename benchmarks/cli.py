@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -121,8 +120,8 @@ def pretrain(
         compiled: Use torch.compile; needs a C++ compiler on a CPU.
         tensorboard: Write the learning curve for TensorBoard too, into out/tensorboard.
     """
-    from gqn_transfer import presets
     from gqn_transfer.precision import choose_device
+    from gqn_transfer.presets import adjusted, preset_named
     from gqn_transfer.pretrain import pretrain as run
     from gqn_transfer.ranks import join, leave, local_device
     from gqn_transfer.scenes import Scenes
@@ -130,12 +129,7 @@ def pretrain(
     from .artefacts import provenance
     from .fresh_scenes import fresh_scenes
 
-    config = dataclasses.replace(presets.preset_named(preset), seed=seed)
-    if decoders:
-        config = dataclasses.replace(config, decoders=dict.fromkeys(decoders, 1.0))
-    if train:
-        parts = tuple(part for item in train for part in item.split(","))
-        config = dataclasses.replace(config, train=parts)
+    config = adjusted(preset_named(preset), seed, decoders, train)
     training, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
     ranks = join(local_device(choose_device(device)))
     with fresh_scenes(training, config, fresh, ranks) as source:
@@ -212,20 +206,53 @@ def list_suites() -> None:
 
 
 @app.command(name="run")
-def run(suite: Positional[str], out: Path | None = None, workers: int | None = None) -> None:
+def run(
+    suite: Positional[str], out: Path | None = None, workers: int | None = None, encoder: str | None = None
+) -> None:
     """Run a suite: its scenes, its encoders, its cells. What is finished is skipped.
 
     Args:
         suite: A name from `gqn-bench list`.
         out: Folder for everything; runs/SUITE by default.
         workers: Cells side by side; one per core by default.
+        encoder: In place of the GQN's: a name, a folder, or a function of your own as FILE.py:FUNCTION.
     """
     from .engine import run_suite
-    from .suites import suite_named
+    from .suites import suite_named, with_encoder
 
-    failed = run_suite(suite_named(suite), out or Path("runs", suite), workers)
+    chosen = suite_named(suite)
+    if encoder is not None:
+        chosen = with_encoder(chosen, encoder)
+    failed = run_suite(chosen, out or Path("runs", suite), workers)
     if failed:
         raise SystemExit(f"{failed} cells failed: see done.json in their folders")
+
+
+@app.command(name="tune")
+def tune(
+    methods: Positional[tuple[str, ...]] = (),
+    out: Path = Path("runs/tune"),
+    trials: int = 12,
+    steps: int = 100_000,
+    family: str = "small",
+    workers: int | None = None,
+) -> None:
+    """Search settings for each method with the same budget, on seeds that no result uses.
+
+    Args:
+        methods: What to tune; all that others inherit from by default.
+        out: Folder for METHOD.csv with all trials, and for their cells. What is finished is skipped.
+        trials: Settings tried for each method; the first are those that hold without tuning.
+        steps: Environment steps of a trial.
+        family: Of the encoders: a key of gqn_transfer.benchmarks.suites.FAMILIES.
+        workers: Methods side by side; one per core by default.
+    """
+    from .search_space import TUNED
+    from .tuning import TuneConfig
+    from .tuning import tune as search
+
+    search(methods or TUNED, out, TuneConfig(trials, steps, family=family), workers)
+    print(f"trials: {out}")
 
 
 @app.command(name="report")

@@ -61,7 +61,12 @@ def probe_rows(
     encoder = Compact(load_encoder(subject.folder)).to(device)
     scenes, views = min(PROBE_SCENES, len(train)), min(PROBE_VIEWS, train.meta["views"])
     codes = torch.cat(
-        [encode_scenes(encoder, train, scenes, view, precision="fp32").cpu() for view in range(views)]
+        [
+            encode_scenes(
+                encoder, train, scenes, view, precision="fp32", label=f"codes of view {view + 1}"
+            ).cpu()
+            for view in range(views)
+        ]
     )
     state = np.tile(train.all_state()[:scenes], (views, 1))
     held_out = encode_scenes(encoder, test, count, precision="fp32").cpu()

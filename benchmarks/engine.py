@@ -51,7 +51,7 @@ class _Queue:
 
     def __init__(self, pool: Executor, folder: Path, facts: dict[str, Any], console: Console) -> None:
         self.pool, self.folder, self.facts, self.console = pool, folder, facts, console
-        self.jobs: dict[Future[Path | None], Job] = {}
+        self.jobs: dict[Future[Path | str | None], Job] = {}
 
     def run(self, encoders: Sequence[str], cells: Sequence[Cell], threads: int) -> None:
         """Until every encoder is trained, on `threads` cores, and every cell has ended; a line for each."""
@@ -66,7 +66,7 @@ class _Queue:
                     self._submit([cell for cell in cells if cell.encoder == job], result)
                 self.console.print(self._line(job, count, total, started), soft_wrap=True)
 
-    def _submit(self, cells: Iterable[Cell], encoder: Path | None) -> None:
+    def _submit(self, cells: Iterable[Cell], encoder: Path | str | None) -> None:
         """Long ones first, so that no core waits long at the end."""
         frames = pretraining_frames(encoder) if encoder else 0
         for cell in sorted(cells, key=lambda cell: cell.steps, reverse=True):

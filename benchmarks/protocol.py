@@ -38,6 +38,8 @@ RAW_PIXELS = ("pixels-aug", "pixels", "pixels-gqn-arch")
 """The headline compares with the strongest of these, by area under the curve."""
 BASELINES = (*RAW_PIXELS, "random-frozen", "ae-frozen")
 """Methods that every other method is compared with."""
+EXTRA_FRAMES = ("pretraining_frames", "auxiliary_frames")
+"""Keys of done.json: frames that an encoder was trained on, and those rendered for an auxiliary loss."""
 HEADLINERS = ("gqn-frozen", "gqn-finetune", "gqn-aux", "gqn-tier2")
 """The headline speaks of the first of these that has a finished seed, not of the best one."""
 
@@ -87,10 +89,10 @@ class Group:
         return min((float(record.steps[-1]) for record in self.finished), default=math.nan)
 
     @property
-    def pretraining_frames(self) -> int:
-        """Frames the encoder was trained on; 0 for methods without one."""
-        frames = [(record.done or {}).get("pretraining_frames") or 0 for record in self.records]
-        return int(max(frames))
+    def extra_frames(self) -> int:
+        """Frames rendered for the eyes alone, before the agent's training or beside it; mostly none."""
+        done = [record.done or {} for record in self.records]
+        return max(sum(int(one.get(key) or 0) for key in EXTRA_FRAMES) for one in done)
 
     def mean_of(self, key: str) -> float:
         """Mean of a number in done.json over the finished seeds; nan where none has it."""
@@ -138,8 +140,8 @@ class Comparison:
     method: Group
     baseline: Group
     ratio: Ratio
-    ratio_with_pretraining: Ratio
-    """The same with each side's pretraining frames added to its steps."""
+    ratio_with_frames: Ratio
+    """The same with each side's extra frames added to its steps."""
     area: Estimate
     """Area of the method minus area of the baseline."""
 
@@ -159,7 +161,7 @@ def compare(panel: Panel, method: Group, baseline: Group, rng: np.random.Generat
     seeds = sorted(_seeds(method) & _seeds(baseline))
     theirs = _on_seeds(baseline, seeds, baseline.times(panel.threshold))
     ours = _on_seeds(method, seeds, method.times(panel.threshold))
-    before = (baseline.pretraining_frames, method.pretraining_frames)
+    before = (baseline.extra_frames, method.extra_frames)
     budgets = (baseline.budget, method.budget)
     late = (budgets[0] + before[0], budgets[1] + before[1])
     mine, other = (_on_seeds(group, seeds, group.areas) for group in (method, baseline))

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents.build import make_agent, observe
 from gqn_transfer.agents.methods import method_named
+from gqn_transfer.agents.optimiser import optimisers_of
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import load_encoder
 from gqn_transfer.envs.reference import reference_render
@@ -28,16 +29,20 @@ from .provenance import library_versions, machine
 from .records import CurveRow, append_row
 from .suites import Cell
 
-DEFAULTS: dict[str, Any] = {"episodes": 50, "evaluate_every": 10_000, "num_envs": 16, "image_size": 64}
-"""Values of `Cell.options` that a cell does not set."""
+Source = Path | str
+"""A checkpoint's folder, or the name of a function that makes an encoder."""
 
 
 def run_cell(
-    cell: Cell, folder: Path, encoder: Path | None, frames: int = 0, provenance: dict[str, Any] | None = None
+    cell: Cell,
+    folder: Path,
+    encoder: Source | None,
+    frames: int = 0,
+    provenance: dict[str, Any] | None = None,
 ) -> None:
     """Run `cell` from its start and leave `folder` finished, or recorded as failed.
 
-    encoder: checkpoint folder for methods that need one; frames: what its pretraining rendered.
+    encoder: for methods that need one; frames: what its pretraining rendered.
     """
     torch.set_num_threads(1)  # cells run side by side, one core each
     if folder.exists():
@@ -54,21 +59,24 @@ def run_cell(
         "wall_seconds": round(seconds, 1),
         "env_steps": steps,
         "env_steps_per_second": round(steps / seconds, 1),
-        "pretraining_frames": frames,
+        "pretraining_frames": frames if method_named(cell.method).needs_weights else 0,
     }
     write_json(folder / "done.json", done | facts)
 
 
-def _learn(cell: Cell, folder: Path, encoder_path: Path | None) -> tuple[int, dict[str, Any]]:
-    encoder = load_encoder(encoder_path) if encoder_path else None
-    options = DEFAULTS | dict(cell.options)
-    warning = _scene_warning(cell.task, options["image_size"], encoder_path)
+def _learn(cell: Cell, folder: Path, source: Source | None) -> tuple[int, dict[str, Any]]:
+    row, encoder = method_named(cell.method), load_encoder(source) if source else None
+    options = cell.run_options
+    warning = _scene_warning(cell.task, options["image_size"], source) if row.needs_weights else ""
     if warning:
         print(f"{folder.name}: {warning}", file=sys.stderr)
     training = make_venv(cell, options["num_envs"])
     training.seed(cell.seed)
-    agent = make_agent(cell.method, training, encoder=encoder, algo=cell.algo, seed=cell.seed)
-    held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder)
+    agent = make_agent(
+        cell.method, training, encoder=encoder, algo=cell.algo, seed=cell.seed, **cell.agent_options
+    )
+    views = cell.agent_options.get("views", 1)
+    held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder, views=views)
     started = time.monotonic()
     record = partial(_record, agent, held_out, cell, folder, started)
     record()
@@ -76,16 +84,17 @@ def _learn(cell: Cell, folder: Path, encoder_path: Path | None) -> tuple[int, di
         agent.learn(options["evaluate_every"], reset_num_timesteps=False)
         record()
     return agent.num_timesteps, {
-        "encoder_fingerprint": encoder.fingerprint if encoder else "",
+        "encoder_fingerprint": encoder.fingerprint if encoder and row.needs_weights else "",
         "scene_warning": warning,
         "gradient_steps": gradient_steps(agent),
+        "auxiliary_frames": agent.auxiliary.collector.frames if hasattr(agent, "auxiliary") else 0,
     }
 
 
-def _scene_warning(task: str, image_size: int, encoder: Path | None) -> str:
+def _scene_warning(task: str, image_size: int, encoder: Source | None) -> str:
     """What to say if `task` looks different now from what `encoder` was trained on; mostly nothing."""
-    if encoder is None:
-        return ""
+    if not isinstance(encoder, Path):
+        return ""  # there is none, or one of the user's own
     return difference_warning(encoder, task, reference_render(task, image_size)) or ""
 
 
@@ -97,7 +106,7 @@ def _record(agent: BaseAlgorithm, venv: VecEnv, cell: Cell, folder: Path, starte
 
 def make_venv(cell: Cell, count: int) -> VecEnv:
     """`count` environments of the cell's task in this process, on one thread."""
-    options = DEFAULTS | dict(cell.options)
+    options = cell.run_options
     return as_sb3(
         ArmVectorEnv(
             cell.task,
@@ -105,14 +114,15 @@ def make_venv(cell: Cell, count: int) -> VecEnv:
             obs=method_named(cell.method).observation,
             camera=cell.camera,
             image_size=options["image_size"],
+            second_camera=options["second_camera"],
         )
     )
 
 
 def gradient_steps(agent: BaseAlgorithm) -> int:
-    """Optimiser steps taken so far, as the optimiser itself counted them."""
-    counts = [int(state["step"]) for state in agent.policy.optimizer.state.values()]
-    return max(counts, default=0)
+    """Steps so far of the optimiser that took most, as it counted them itself."""
+    states = [state for _, optimiser in optimisers_of(agent) for state in optimiser.state.values()]
+    return max((int(state["step"]) for state in states), default=0)
 
 
 def _config(cell: Cell, provenance: dict[str, Any]) -> dict[str, Any]:

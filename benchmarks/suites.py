@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -9,8 +10,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-OPTION_KEYS = ("episodes", "evaluate_every", "image_size", "num_envs")
-"""Keys that `Cell.options` may hold; `run_cell.DEFAULTS` says what they mean."""
+from gqn_transfer.agents.knobs import KNOBS
+
+from .tuned import tuned_settings
+
+RUN_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {"episodes": 50, "evaluate_every": 10_000, "num_envs": 16, "image_size": 64, "second_camera": False}
+)
+"""Episodes of an evaluation and steps between two of them; environments in step; their images."""
+AGENT_OPTIONS = (
+    *KNOBS, "learning_rate", "batch_size", "n_epochs", "n_steps", "ent_coef", "gae_lambda", "gradient_steps"
+)  # fmt: skip
+"""Settings of agents that a cell may change: see `agents.knobs` and `agents.algorithms`."""
+OPTION_KEYS = (*RUN_OPTIONS, *AGENT_OPTIONS)
+"""Keys that `Cell.options` may hold."""
 
 
 class Cell(NamedTuple):
@@ -27,6 +40,16 @@ class Cell(NamedTuple):
     steps: int
     """Budget in environment steps, summed over the parallel environments."""
     options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def run_options(self) -> dict[str, Any]:
+        """How the cell is run: `RUN_OPTIONS` with what it changes of them."""
+        return {key: dict(self.options).get(key, value) for key, value in RUN_OPTIONS.items()}
+
+    @property
+    def agent_options(self) -> dict[str, Any]:
+        """What it changes of its agent's settings."""
+        return {key: value for key, value in self.options if key in AGENT_OPTIONS}
 
     @property
     def canonical_json(self) -> str:
@@ -55,8 +78,25 @@ class Suite:
     cells: tuple[Cell, ...]
 
 
-FROZEN_ENCODER = {"random-frozen": "random", "supervised-frozen": "supervised", "gqn-frozen": "gqn"}
-"""Method -> last part of the name of its recipe; the first part is `grid`'s `recipes`."""
+TRAINED_BY: Mapping[str, str] = MappingProxyType(
+    {
+        "random-frozen": "random", "ae-frozen": "ae", "supervised-frozen": "supervised", "gqn-frozen": "gqn",
+        "pixels-gqn-arch": "gqn", "gqn-finetune": "gqn", "gqn-aux": "gqn",
+    }
+)  # fmt: skip
+"""Method -> what its encoder was trained by; where the agent trains new weights, that encoder's architecture
+is taken."""
+FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "smoke": {"gqn": "smoke-gqn"},
+        "reach": {
+            "gqn": "reach-gqn", "random": "reach-random", "ae": "reach-ae", "supervised": "reach-supervised",
+        },
+        "small": {"gqn": "jaco-small", "random": "reach-random"},
+    }
+)  # fmt: skip
+"""Family -> what trained an encoder -> its recipe in `artefacts.ENCODERS`, or its shipped name. Encoders of a
+family have the same architecture and saw the same frames."""
 
 
 def grid(
@@ -65,24 +105,40 @@ def grid(
     cameras: Iterable[str],
     methods: Mapping[str, int],
     seeds: Iterable[int],
-    recipes: str = "reach",
+    family: str = "reach",
+    tuned: bool = False,
     **options: int,
 ) -> tuple[Cell, ...]:
     """Every combination with PPO.
 
-    methods: each method's budget in steps; recipes: family of `artefacts.ENCODERS` that frozen ones use.
+    methods: each method's budget in steps; family: of the encoders, a key of `FAMILIES`; tuned: with the
+    settings that `gqn-bench tune` has found.
     """
-    extra = tuple(sorted(options.items()))
     if unknown := [key for key in options if key not in OPTION_KEYS]:
         raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
-    encoders = {method: f"{recipes}-{last}" for method, last in FROZEN_ENCODER.items()}
     return tuple(
-        Cell(suite, task, method, "ppo", camera, encoders.get(method, ""), seed, steps, extra)
+        Cell(
+            suite, task, method, "ppo", camera, encoder_for(method, family), seed, steps,
+            tuple(sorted((options | (tuned_settings(method) if tuned else {})).items())),
+        )
         for task in tasks
         for camera in cameras
         for method, steps in methods.items()
         for seed in seeds
-    )
+    )  # fmt: skip
+
+
+def encoder_for(method: str, family: str) -> str:
+    """The method's encoder in a family, "" if it needs none; ValueError if the family lacks it."""
+    if method not in TRAINED_BY:
+        return ""
+    known = FAMILIES[family]
+    if TRAINED_BY[method] not in known:
+        raise ValueError(
+            f"family {family!r} has no encoder trained by {TRAINED_BY[method]!r}, which method {method!r} "
+            f"needs; it has {', '.join(known)}"
+        )
+    return known[TRAINED_BY[method]]
 
 
 ORACLE_BUDGETS = {
@@ -96,6 +152,7 @@ ORACLE_BUDGETS = {
     "Place-v0": 400_000,
 }
 """Environment steps that an agent which sees the state needs, and some: from pilots on other seeds."""
+QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
 SMALL = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
@@ -108,17 +165,28 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 cameras=["fixed"],
                 methods=dict.fromkeys(["state", "pixels-aug", "gqn-frozen"], 500),
                 seeds=[0],
-                recipes="smoke",
+                family="smoke",
                 **SMALL,
             ),
         ),
         "quick": Suite(
-            "Reach, fixed camera, 50 minutes on 2 cores: does a GQN pretrained for minutes beat raw pixels?",
+            "Reach, fixed camera: does the GQN that ships beat raw pixels?",
             grid(
                 "quick",
                 tasks=["Reach-v0"],
                 cameras=["fixed"],
-                methods=dict.fromkeys(["state", "pixels-aug", "random-frozen", "gqn-frozen"], 100_000),
+                methods=dict.fromkeys(QUICK_METHODS, 100_000),
+                seeds=[6, 7, 8],
+                family="small",
+            ),
+        ),
+        "from-scratch": Suite(
+            "the same with an encoder of the suite's own, pretrained for 40 minutes on one core",
+            grid(
+                "from-scratch",
+                tasks=["Reach-v0"],
+                cameras=["fixed"],
+                methods=dict.fromkeys(QUICK_METHODS, 100_000),
                 seeds=[0, 1, 2],
             ),
         ),
@@ -146,6 +214,14 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
     }
 )
 """Name -> suite."""
+
+
+def with_encoder(suite: Suite, encoder: str) -> Suite:
+    """The suite with `encoder` (a name, a path, or a function of your own) in place of the GQN's."""
+    cells = tuple(
+        cell._replace(encoder=encoder) if cell.method.startswith("gqn") else cell for cell in suite.cells
+    )
+    return dataclasses.replace(suite, cells=cells)
 
 
 def suite_named(name: str) -> Suite:

@@ -103,7 +103,7 @@ def ratio_text(ratio: Ratio) -> str:
 
 def _row(panel: Panel, group: Group, summary: Summary, found: dict[tuple[str, str], Comparison]) -> Row:
     """All texts of one group; "" is a number that does not exist (yet)."""
-    cell, frames = group.cell, group.pretraining_frames
+    cell, frames = group.cell, group.extra_frames
     return {
         "label": group.label,
         "method": cell.method,
@@ -119,8 +119,8 @@ def _row(panel: Panel, group: Group, summary: Summary, found: dict[tuple[str, st
         "steps_to_threshold": ";".join(steps_text(time) for time in summary.times),
         "steps_to_threshold_median": steps_text(summary.median_time),
         **_columns("area", summary.area),
-        "pretraining_frames": str(frames),
-        "median_with_pretraining": steps_text(summary.median_time + frames),
+        "extra_frames": str(frames),
+        "median_with_frames": steps_text(summary.median_time + frames),
         "env_steps_per_second": number_text(group.mean_of("env_steps_per_second"), 0),
         "wall_seconds": number_text(group.mean_of("wall_seconds"), 0),
         **{f"ratio_vs_{name}": _ratios(group, name, found) for name in BASELINES},

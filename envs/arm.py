@@ -33,7 +33,8 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
     fingers. Episodes end by truncation at the task's horizon only.
 
     Observation, `obs="pixels"`: image uint8 (H, W, 3); viewpoint float32 (7,), see `cameras`; goal
-    float32 (12,), zero where the task has none. Never joint angles. `obs="state"`: state float32
+    float32 (12,), zero where the task has none. Never joint angles. With `second_camera=True` two views:
+    (H, W, 6) and (14,). `obs="state"`: state float32
     (60,), see `state.STATE_COLUMNS`, and the same goal.
 
     `info`: `success` and `is_success` (the task's condition at this step) and `reward_terms`.
@@ -149,5 +150,7 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
         if self.setting.obs == "state":
             return self.setting.observe_state(self.frame, self._plan)
         renderer = renderer_for(self.model, self.setting.image_size)
-        image = renderer.image(self.model, self.data, self._pose)
-        return self.setting.observe_pixels(image, self._pose.viewpoint.copy(), self._plan)
+        poses = [pose for (pose,) in self.setting.cameras_with([self._pose])]
+        images = [renderer.image(self.model, self.data, pose) for pose in poses]
+        viewpoints = [pose.viewpoint for pose in poses]
+        return self.setting.observe_pixels(np.concatenate(images, -1), np.concatenate(viewpoints), self._plan)

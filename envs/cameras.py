@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ WORKSPACE_SIZE = np.array([0.6, 0.6, 0.5])
 FIELD_OF_VIEW = np.deg2rad(45.0)
 """Vertical (and, images being square, horizontal) opening angle, radians."""
 VIEWPOINT_COLUMNS = ("x", "y", "z", "cos_yaw", "sin_yaw", "cos_pitch", "sin_pitch")
+STEEPEST = 1e-3
+"""Smallest level part of a unit viewing direction, largest vertical part of what lies to its right."""
 CONVENTION = "xyz-cosyaw-sinyaw-cospitch-sinpitch/z-up/metres"
 """Stored with every dataset and checkpoint: two conventions never meet silently."""
 
@@ -53,6 +56,31 @@ class CameraPose:
         return np.concatenate([self.position, angles]).astype(np.float32)
 
 
+def viewpoint_of(position: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """float32 (7,), `VIEWPOINT_COLUMNS`, of any upright camera: where it stands (3,), metres, and where it
+    looks (3,), of any length but not straight up or down."""
+    x, y, z = np.asarray(direction, np.float64) / np.linalg.norm(direction)
+    level = np.hypot(x, y)
+    if level < STEEPEST:
+        raise ValueError(f"direction {direction}: a camera that looks straight up or down has no yaw")
+    return np.concatenate([position, [x / level, y / level, level, z]]).astype(np.float32)
+
+
+def camera_viewpoint(data: Any, camera: int | str) -> np.ndarray:
+    """float32 (7,): the viewpoint of a camera of any MuJoCo model, by name or number, as `data` has it now.
+
+    ValueError for a camera that is tilted sideways: a viewpoint cannot say that.
+    """
+    placed = data.camera(camera)
+    right, _, backward = placed.xmat.reshape(3, 3).T
+    if abs(right[2]) > STEEPEST:
+        raise ValueError(
+            f"camera {camera!r} is tilted sideways by {np.rad2deg(np.arcsin(right[2])):.1f}°: the viewpoint "
+            "of a GQN has yaw and pitch alone; set it upright"
+        )
+    return viewpoint_of(placed.xpos, -backward)
+
+
 @dataclass(frozen=True)
 class Dome:
     """Where cameras may stand: a patch of sphere shell with a wedge of yaws held out."""
@@ -82,6 +110,8 @@ class Dome:
 DOME = Dome()
 FIXED_CAMERA = CameraPose(yaw=np.deg2rad(-40.0), elevation=np.deg2rad(35.0), radius=1.3)
 """The one camera of `camera="fixed"`, inside the training part of the dome."""
+SECOND_CAMERA = CameraPose(yaw=np.deg2rad(60.0), elevation=np.deg2rad(35.0), radius=1.3)
+"""The one of `second_camera=True`: about at a right angle to the fixed one, in the training part too."""
 WALK_SPEED = np.array([0.25, 0.08, 0.05])
 """Scale of the moving camera's steps: yaw and elevation in radians, radius in metres."""
 

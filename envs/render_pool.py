@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -12,7 +12,10 @@ import mujoco
 import numpy as np
 
 from .cameras import CameraPose
-from .rendering import close_renderers, renderer_for
+from .rendering import Renderer, close_renderers, renderer_for
+
+Draw = Callable[[Renderer, "View", mujoco.MjData, np.ndarray], None]
+"""Draws a view of the data into an array."""
 
 
 class View(NamedTuple):
@@ -36,17 +39,27 @@ class RenderPool:
     def images(self, views: Sequence[View], image_size: int) -> np.ndarray:
         """uint8 (N, H, W, 3): one image per view."""
         out = np.empty((len(views), image_size, image_size, 3), np.uint8)
+        self._share_out(views, out, _image)
+        return out
+
+    def labels(self, views: Sequence[View], image_size: int) -> np.ndarray:
+        """uint8 (N, H, W): what each pixel shows, indices of `rendering.LABELS`."""
+        out = np.empty((len(views), image_size, image_size), np.uint8)
+        self._share_out(views, out, _labels)
+        return out
+
+    def _share_out(self, views: Sequence[View], out: np.ndarray, draw: Draw) -> None:
+        """Fill `out`, a part on each thread."""
         if self._threads is None:
-            _draw(views, out, self._data[0])
-            return out
+            _render(views, out, self._data[0], draw)
+            return
         bounds = np.linspace(0, len(views), self._workers + 1).astype(int)
         parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
         first, *others = zip(parts, self._data, strict=True)
-        jobs = [self._threads.submit(_draw, views[part], out[part], data) for part, data in others]
-        _draw(views[first[0]], out[first[0]], first[1])
+        jobs = [self._threads.submit(_render, views[part], out[part], data, draw) for part, data in others]
+        _render(views[first[0]], out[first[0]], first[1], draw)
         for job in jobs:
             job.result()
-        return out
 
     def close(self) -> None:
         """End the threads; each gives its GL contexts back first."""
@@ -60,15 +73,23 @@ class RenderPool:
         self._threads = None
 
 
-def _draw(views: Sequence[View], out: np.ndarray, data: mujoco.MjData) -> None:
+def _render(views: Sequence[View], out: np.ndarray, data: mujoco.MjData, draw: Draw) -> None:
     if not views:
         return
     renderer = renderer_for(views[0].look, out.shape[1])
-    for view, image in zip(views, out, strict=True):
+    for view, place in zip(views, out, strict=True):
         data.qpos[:], data.mocap_pos[:] = view.qpos, view.mocap_pos
         mujoco.mj_kinematics(view.look, data)
         mujoco.mj_camlight(view.look, data)
-        renderer.image(view.look, data, view.pose, out=image)
+        draw(renderer, view, data, place)
+
+
+def _image(renderer: Renderer, view: View, data: mujoco.MjData, out: np.ndarray) -> None:
+    renderer.image(view.look, data, view.pose, out=out)
+
+
+def _labels(renderer: Renderer, view: View, data: mujoco.MjData, out: np.ndarray) -> None:
+    out[...] = renderer.labels(view.look, data, view.pose)
 
 
 def _leave(together: threading.Barrier) -> None:

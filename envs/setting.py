@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from .cameras import CAMERA_PATHS, CameraPose, camera_path
+from .cameras import CAMERA_PATHS, SECOND_CAMERA, CameraPose, camera_path
 from .control import CONTROLS, Control
 from .errors import check_choice
 from .frames import Frame
@@ -65,6 +65,8 @@ class Setting:
     """Looks: none, colors or full."""
     arm: str = "primitive"
     """primitive or mesh."""
+    second_camera: bool = False
+    """A static second view: its image follows the first in the channels, its viewpoint the first one's."""
 
     def __post_init__(self) -> None:
         check_choice("obs", self.obs, ("pixels", "state"))
@@ -101,9 +103,14 @@ class Setting:
         if self.obs == "state":
             state = spaces.Box(-BOUND, BOUND, (len(STATE_COLUMNS),), np.float32)
             return spaces.Dict({"goal": goal, "state": state})
-        image = spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
-        viewpoint = spaces.Box(-BOUND, BOUND, (7,), np.float32)
+        views = 2 if self.second_camera else 1
+        image = spaces.Box(0, 255, (self.image_size, self.image_size, 3 * views), np.uint8)
+        viewpoint = spaces.Box(-BOUND, BOUND, (7 * views,), np.float32)
         return spaces.Dict({"goal": goal, "image": image, "viewpoint": viewpoint})
+
+    def cameras_with(self, poses: Sequence[CameraPose]) -> list[Sequence[CameraPose]]:
+        """The cameras of each view: `poses`, one an episode, and the second camera where there is one."""
+        return [poses, [SECOND_CAMERA] * len(poses)] if self.second_camera else [poses]
 
     def start(self, data: mujoco.MjData, look: mujoco.MjModel, rng: np.random.Generator) -> Episode:
         """Put `data` at the start of an episode and paint `look`. Looks and cameras have their own streams,

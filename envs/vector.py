@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from mujoco.batch import Batch
 
 from .arm import PICTURE_SIZE
-from .cameras import FIXED_CAMERA, CameraPose
+from .cameras import DOME, FIXED_CAMERA, CameraPose
 from .control import checked_actions
 from .errors import check_choice
 from .frames import Frame, FrameReader
@@ -39,6 +39,17 @@ BOUND_FIELDS = (
     "site_xpos",
     "site_xmat",
 )
+
+
+class SceneViews(NamedTuple):
+    """N states, each seen by M cameras."""
+
+    images: np.ndarray
+    """uint8 (N, M, H, W, 3)."""
+    viewpoints: np.ndarray
+    """float32 (N, M, 7), see `cameras`."""
+    labels: np.ndarray
+    """uint8 (N, M, H, W): see `rendering.LABELS`."""
 
 
 class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
@@ -132,7 +143,19 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         """uint8 (480, 480, 3) of each episode, for people."""
         if self.render_mode != "rgb_array":
             return None
-        return tuple(self._images(np.arange(self.num_envs), PICTURE_SIZE))
+        return tuple(self._images(np.arange(self.num_envs), PICTURE_SIZE, self._poses))
+
+    def scene_views(self, count: int, rng: np.random.Generator) -> SceneViews:
+        """Every episode as it is now, seen by `count` training cameras each, drawn anew from `rng`."""
+        rows, size = np.repeat(np.arange(self.num_envs), count), self.setting.image_size
+        poses = [DOME.sample(rng) for _ in rows]
+        views = self._views(rows, poses)
+        found = (
+            self._pool.images(views, size),
+            np.stack([pose.viewpoint for pose in poses]),
+            self._pool.labels(views, size),
+        )
+        return SceneViews(*(values.reshape(self.num_envs, count, *values.shape[1:]) for values in found))
 
     def close_extras(self, **_: Any) -> None:
         """End the threads and give their GL contexts back."""
@@ -204,15 +227,22 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         if self.setting.obs == "state":
             frame = self._reader.read(self._fields)
             return self.setting.observe_state(Frame(*(part[which] for part in frame)), plans)
-        viewpoints = np.stack([self._poses[row].viewpoint for row in which])
-        return self.setting.observe_pixels(self._images(which, self.setting.image_size), viewpoints, plans)
+        cameras = self.setting.cameras_with(self._poses)
+        images = [self._images(which, self.setting.image_size, poses) for poses in cameras]
+        viewpoints = [np.stack([poses[row].viewpoint for row in which]) for poses in cameras]
+        return self.setting.observe_pixels(np.concatenate(images, -1), np.concatenate(viewpoints, -1), plans)
 
-    def _images(self, which: np.ndarray, image_size: int) -> np.ndarray:
-        views = [
-            View(self._looks[row], self._fields.qpos[row], self._fields.mocap_pos[row], self._poses[row])
-            for row in which
+    def _images(self, which: np.ndarray, image_size: int, poses: Sequence[CameraPose]) -> np.ndarray:
+        """uint8 (rows, H, W, 3): each row of `which` from its own of `poses` (N)."""
+        return self._pool.images(self._views(which, [poses[row] for row in which]), image_size)
+
+    def _views(self, rows: np.ndarray, poses: Sequence[CameraPose]) -> list[View]:
+        """`rows`, each from the camera at the same place of `poses`."""
+        fields = self._fields
+        return [
+            View(self._looks[row], fields.qpos[row], fields.mocap_pos[row], pose)
+            for row, pose in zip(rows, poses, strict=True)
         ]
-        return self._pool.images(views, image_size)
 
     def _own_look(self) -> mujoco.MjModel:
         """The shared model, or a copy where looks change."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from .checkpoint import CheckpointError, load_into, load_tensors, read_record
+from .checkpoint import CheckpointError, fingerprint, load_into, load_tensors, read_record
 from .model import GQN, GQNConfig
 from .objectives import seen
 from .precision import autocast
@@ -20,26 +25,42 @@ from .scenes import Scenes
 
 SHIPPED = Path(__file__).parent / "encoders"
 """Encoders inside the package, one folder each."""
+SMALLEST_DEVIATION = 1e-4
+"""Of a feature, for its standardisation."""
 
 
 class Encoder(nn.Module):
     """A representation network with its weights, in eval mode: the same code for every caller.
 
-    `features_dim` is the length of a code; `config` the GQN's sizes; `fingerprint` names the weights.
+    `features_dim` is the length of a code; `config` the GQN's sizes, None for a network of your own;
+    `fingerprint` names the weights.
     """
 
-    def __init__(self, config: GQNConfig, fingerprint: str = "") -> None:
+    def __init__(
+        self,
+        representation: nn.Module,
+        code_shape: Sequence[int],
+        image_size: int,
+        config: GQNConfig | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        """representation: (images (B, 3, H, W) in [0, 1], viewpoints (B, 7)) -> codes (B, *code_shape)."""
         super().__init__()
-        self.config, self.fingerprint = config, fingerprint
-        model = GQN(config)
-        self.representation = model.representation
-        self.code_shape = model.code_shape
+        self.representation, self.code_shape = representation, tuple(code_shape)
+        self.image_size, self.config, self.fingerprint = image_size, config, fingerprint
         self.features_dim = math.prod(self.code_shape)
+        self.is_trained = False  # an agent that trains it says so, and it is not cached then
         self.feature_mean: Tensor
         self.feature_std: Tensor
         self.register_buffer("feature_mean", torch.zeros(self.features_dim))
         self.register_buffer("feature_std", torch.ones(self.features_dim))
         self.eval()
+
+    @classmethod
+    def untrained(cls, config: GQNConfig, seed: int = 0) -> Encoder:
+        """The encoder of a GQN of these sizes, with the initial weights of `seed`."""
+        model = GQN(config, seed=seed)
+        return cls(model.representation, model.code_shape, config.image_size, config)
 
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """Code r, float32 (B, features_dim), the sum over views.
@@ -53,12 +74,18 @@ class Encoder(nn.Module):
         codes = self.representation(pixels.flatten(0, 1), viewpoints.flatten(0, 1).float())
         return codes.float().unflatten(0, images.shape[:2]).sum(1).flatten(1)
 
-    def standardise(self, features: Tensor) -> Tensor:
-        """Single-view codes (B, features_dim) with mean 0 and deviation 1 over the pretraining frames."""
-        return (features - self.feature_mean) / self.feature_std
+    def standardise(self, features: Tensor, views: int = 1) -> Tensor:
+        """Codes (B, features_dim) of `views` summed views, on the scale on which single views of the
+        pretraining frames have mean 0 and deviation 1."""
+        return (features / views - self.feature_mean) / self.feature_std
+
+    def fit_statistics(self, features: Tensor) -> None:
+        """Take mean and deviation for `standardise` from single-view codes (N, features_dim)."""
+        self.feature_mean.copy_(features.mean(0))
+        self.feature_std.copy_(features.std(0).clamp(min=SMALLEST_DEVIATION))
 
     def _check(self, images: Tensor, viewpoints: Tensor) -> None:
-        size, views = self.config.image_size, images.shape[1:-3]
+        size, views = self.image_size, images.shape[1:-3]
         right = images.dim() in (4, 5) and images.shape[-3:] == (3, size, size)
         if not right or viewpoints.shape != (len(images), *views, 7):
             raise ValueError(
@@ -71,10 +98,14 @@ class Encoder(nn.Module):
 
 
 def load_encoder(name_or_path: str | os.PathLike[str]) -> Encoder:
-    """The encoder of a shipped name or of a checkpoint's folder."""
+    """The encoder of a shipped name, of a checkpoint's folder, or of a function of your own that makes one:
+    "package.module:function" or "path/to/file.py:function"."""
+    if is_function(name_or_path):
+        return _made_by(str(name_or_path))
     folder = find_checkpoint(name_or_path)
     config, tensors = _read(folder)
-    encoder = Encoder(config, read_record(folder)["fingerprint"])
+    encoder = Encoder.untrained(config)
+    encoder.fingerprint = read_record(folder)["fingerprint"]
     prefix = "model.representation."
     weights = {
         f"representation.{k.removeprefix(prefix)}": v for k, v in tensors.items() if k.startswith(prefix)
@@ -112,14 +143,50 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     )
 
 
+def is_function(name_or_path: str | os.PathLike[str]) -> bool:
+    """True if it names a function that makes an encoder, and no checkpoint."""
+    module, colon, function = str(name_or_path).rpartition(":")
+    return bool(module and colon) and function.isidentifier() and not Path(name_or_path).exists()
+
+
+def _made_by(name: str) -> Encoder:
+    """What the function called `name` returns, with a fingerprint."""
+    place, _, function = name.rpartition(":")
+    try:
+        make = getattr(_module_at(place), function)
+    except (ImportError, OSError, AttributeError) as error:
+        raise CheckpointError(f"{name!r} names no function that makes an encoder: {error}") from error
+    encoder = make()
+    if not isinstance(encoder, Encoder):
+        raise CheckpointError(
+            f"{name} returned {type(encoder).__name__}: expected a gqn_transfer.encoder.Encoder around your "
+            "network"
+        )
+    encoder.fingerprint = encoder.fingerprint or fingerprint(encoder.state_dict())
+    return encoder
+
+
+def _module_at(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @torch.no_grad()
 def encode_scenes(
-    encoder: nn.Module, scenes: Scenes, count: int, view: int = 0, batch: int = 128, precision: str = "auto"
-) -> Tensor:
-    """Codes (N, features_dim) of view `view` alone of the first `count` scenes."""
+    encoder: nn.Module, scenes: Scenes, count: int, view: int = 0, batch: int = 128, precision: str = "auto",
+    label: str = "",
+) -> Tensor:  # fmt: skip
+    """Codes (N, features_dim) of view `view` alone of the first `count` scenes; a `label` shows progress."""
     device = next(encoder.parameters()).device
     codes = []
-    for start in range(0, min(count, len(scenes)), batch):
+    starts = range(0, min(count, len(scenes)), batch)
+    for start in tqdm(starts, label, unit="batch", mininterval=1, disable=not label):
         rows = scenes.gather(np.arange(start, min(start + batch, count, len(scenes))))
         images, viewpoints = seen(rows, slice(view, view + 1), device)
         with autocast(device, precision):
@@ -130,7 +197,7 @@ def encode_scenes(
 def feature_statistics(representation: nn.Module, scenes: Scenes, count: int = 2000) -> dict[str, Tensor]:
     """`feature_mean` and `feature_std` (features_dim,) of single-view codes over `count` scenes."""
     codes = encode_scenes(representation, scenes, count)
-    return {"feature_mean": codes.mean(0), "feature_std": codes.std(0).clamp(min=1e-4)}
+    return {"feature_mean": codes.mean(0), "feature_std": codes.std(0).clamp(min=SMALLEST_DEVIATION)}
 
 
 def _read(folder: Path) -> tuple[GQNConfig, dict[str, Any]]:

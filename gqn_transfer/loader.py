@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .objectives import SceneTensors, tensors
-from .ranks import ALONE, Ranks
+from .ranks import ALONE, Ranks, processes_here
 from .scenes import Batch, Scenes
 
 RESIDENT_SHARE = 0.6
@@ -70,7 +70,7 @@ def drawn(scenes: Scenes, batch: int, seed: int, device: torch.device, ranks: Ra
         free, _ = torch.cuda.mem_get_info(device)
         if scenes.nbytes < RESIDENT_SHARE * free:
             return ResidentScenes(scenes, batch, seed, device, ranks)
-    return DrawnScenes(scenes.in_memory(ranks.size), batch, seed, ranks)
+    return DrawnScenes(scenes.in_memory(processes_here()), batch, seed, ranks)
 
 
 class Loader:

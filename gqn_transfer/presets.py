@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -196,6 +196,18 @@ def preset_named(name: str) -> PretrainConfig:
             f"unknown preset {name!r}; known: {', '.join(PRESETS)}, or a file that ends in .toml"
         )
     return PRESETS[name]
+
+
+def adjusted(
+    config: PretrainConfig, seed: int, decoders: Sequence[str] = (), train: Sequence[str] = ()
+) -> PretrainConfig:
+    """The run with another seed and, where named, other decoders and parts to train ("a,b" names two)."""
+    changes: dict[str, Any] = {"seed": seed}
+    if decoders:
+        changes["decoders"] = dict.fromkeys(decoders, 1.0)
+    if train:
+        changes["train"] = tuple(part for item in train for part in item.split(","))
+    return dataclasses.replace(config, **changes)
 
 
 def _read_preset(path: Path) -> PretrainConfig:

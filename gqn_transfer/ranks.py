@@ -58,6 +58,11 @@ def join(device: torch.device) -> Ranks:
     return Ranks(dist.get_rank(), size)
 
 
+def processes_here() -> int:
+    """How many processes of the `torchrun` this machine has; 1 without one."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def local_device(device: torch.device) -> torch.device:
     """The GPU of this process: `torchrun` numbers those of one machine."""
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from gqn_transfer.checkpoint import CAMERA_CONVENTION
+from gqn_transfer.encoder import Encoder, load_encoder
 from gqn_transfer.model import GQNConfig
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.pretrain import pretrain
@@ -115,13 +117,18 @@ class FakeArm(gymnasium.Env):
     """Noise to look at, a point that the action moves; it ends by truncation after `horizon` steps."""
 
     def __init__(
-        self, obs: str = "pixels", image_size: int = 16, horizon: int = 4, success_at: int = -1
+        self,
+        obs: str = "pixels",
+        image_size: int = 16,
+        horizon: int = 4,
+        success_at: int = -1,
+        views: int = 1,
     ) -> None:
         self.horizon, self.success_at = horizon, success_at
         box = spaces.Box(-np.inf, np.inf, (5,), np.float32)
         views = {
-            "image": spaces.Box(0, 255, (image_size, image_size, 3), np.uint8),
-            "viewpoint": spaces.Box(-np.inf, np.inf, (7,), np.float32),
+            "image": spaces.Box(0, 255, (image_size, image_size, 3 * views), np.uint8),
+            "viewpoint": spaces.Box(-np.inf, np.inf, (7 * views,), np.float32),
             "goal": spaces.Box(-np.inf, np.inf, (12,), np.float32),
         }
         self.observation_space = spaces.Dict(views if obs == "pixels" else {"state": box})
@@ -158,3 +165,21 @@ class FakeArm(gymnasium.Env):
 def fake_arm() -> type[FakeArm]:
     """The environment's class: (obs="pixels", image_size=16, horizon=4, success_at=-1)."""
     return FakeArm
+
+
+@pytest.fixture
+def encoder(trained_run: Path) -> Encoder:
+    """A trained encoder of 16x16 images and codes of 12 numbers; the test's own."""
+    return load_encoder(trained_run)
+
+
+@pytest.fixture
+def make_venv(fake_arm: type[FakeArm]) -> Callable[..., VecEnv]:
+    """(count=2, **arguments of `FakeArm`) -> that many in a seeded `VecEnv`."""
+
+    def make(count: int = 2, **how: Any) -> VecEnv:
+        venv = DummyVecEnv([lambda: fake_arm(**how)] * count)
+        venv.seed(0)
+        return venv
+
+    return make

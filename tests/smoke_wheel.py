@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import gymnasium
+import torch
 
 import gqn_transfer
+from gqn_transfer.encoder import load_encoder
 
 
 def main() -> None:
@@ -33,7 +35,11 @@ def main() -> None:
     assert observation["image"].std() > 0, "the image is blank"
     assert env.observation_space.contains(observation)
     env.close()
-    print(f"the wheel works: {len(modules)} modules, {command.name}, one pixel step")
+
+    encoder = load_encoder("jaco-small")
+    code = encoder(torch.from_numpy(observation["image"]).permute(2, 0, 1)[None], torch.zeros(1, 7))
+    assert code.shape == (1, encoder.features_dim), "the encoder that ships does not encode"
+    print(f"the wheel works: {len(modules)} modules, {command.name}, one pixel step, one code")
 
 
 if __name__ == "__main__":

@@ -199,3 +199,49 @@ def test_viewpoints_predict_where_the_target_appears(model, image_size):
     assert len(misses) > 80
     assert max(misses) < 1.0
     assert np.mean(misses) < 0.35
+
+
+def test_the_second_camera_stands_in_the_training_part_and_looks_across_the_first() -> None:
+    second = cameras.SECOND_CAMERA
+    assert DOME.elevation[0] <= second.elevation <= DOME.elevation[1]
+    assert DOME.radius[0] <= second.radius <= DOME.radius[1]
+    assert DOME.yaw[0] <= second.yaw <= DOME.yaw[1]
+    assert not DOME.held_out_yaw[0] <= second.yaw <= DOME.held_out_yaw[1]
+    assert abs(np.dot(second.direction[:2], FIXED_CAMERA.direction[:2])) < 0.25
+
+
+# Cameras of other people's models.
+
+
+def test_viewpoints_of_positions_and_directions_are_those_of_poses(dome: list[CameraPose]) -> None:
+    for pose in dome[:50]:
+        found = cameras.viewpoint_of(pose.position, 3 * pose.direction)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, pose.viewpoint, atol=1e-6)
+
+
+def scene_with(camera: str) -> mujoco.MjData:
+    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{camera}</worldbody></mujoco>")
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    return data
+
+
+def test_the_viewpoint_of_a_models_camera() -> None:
+    data = scene_with('<camera name="eye" pos="1 2 3" xyaxes="0 1 0 -0.6 0 0.8"/>')
+    expected = [1, 2, 3, -1, 0, 0.8, -0.6]  # right is +y, up leans back: it looks along -x and down
+    for name in ("eye", 0):
+        np.testing.assert_allclose(cameras.camera_viewpoint(data, name), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ("0 0.9 0.4359 -1 0 0", "camera 'eye' is tilted sideways by 25.8°: .* set it upright"),
+        ("1 0 0 0 1 0", "straight up or down has no yaw"),
+    ],
+)
+def test_cameras_that_no_viewpoint_describes(axes: str, message: str) -> None:
+    data = scene_with(f'<camera name="eye" pos="0 0 1" xyaxes="{axes}"/>')
+    with pytest.raises(ValueError, match=message):
+        cameras.camera_viewpoint(data, "eye")

@@ -336,7 +336,7 @@ def test_a_regressors_own_output_is_the_same_in_batches(
 
 def test_a_spatial_code_is_made_small_enough_to_probe() -> None:
     config = GQNConfig(image_size=32, representation="tower", representation_size=6)
-    encoder = Encoder(config)
+    encoder = Encoder.untrained(config)
     assert len(encoder.code_shape) == 3
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     viewpoints = torch.zeros(2, 7)

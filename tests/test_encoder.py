@@ -99,7 +99,9 @@ def test_output(encoder: Encoder) -> None:
 
 
 def test_tower_codes_are_flattened() -> None:
-    encoder = Encoder(GQNConfig(image_size=16, latent_map=4, representation="tower", representation_size=3))
+    encoder = Encoder.untrained(
+        GQNConfig(image_size=16, latent_map=4, representation="tower", representation_size=3)
+    )
     assert encoder.features_dim == 3 * 4 * 4
     assert encoder(*views(2)).shape == encoder(*views(2, 2)).shape == (2, 48)
 
@@ -143,7 +145,7 @@ def test_weights_come_through_bit_for_bit(encoder: Encoder, trained_run: Path, t
     for name, value in encoder.state_dict().items():
         key = name if name in stored else f"model.{name}"
         assert torch.equal(value, stored[key])
-    fresh = Encoder(tiny.model).state_dict()
+    fresh = Encoder.untrained(tiny.model).state_dict()
     assert any(not torch.equal(value, fresh[name]) for name, value in encoder.state_dict().items())
 
 
@@ -202,3 +204,53 @@ def test_tensor_names_are_complete(trained_run: Path, encoder: Encoder) -> None:
         if name.startswith(prefix)
     }
     assert set(encoder.state_dict()) == names("model.representation.") | names("feature_")
+
+
+OWN = """
+import torch
+from gqn_transfer.encoder import Encoder
+
+class Mean(torch.nn.Module):
+    def forward(self, images, viewpoints):
+        return torch.cat([images.mean((2, 3)), viewpoints], 1)
+
+def colours():
+    return Encoder(Mean(), (10,), image_size=16)
+
+def nothing():
+    return 7
+"""
+
+
+def test_an_encoder_of_ones_own_comes_from_a_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_eyes.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    images, viewpoints = views(2)
+    by_file, by_module = (
+        load_encoder(f"{place}:colours") for place in (tmp_path / "own_eyes.py", "own_eyes")
+    )
+    for own in (by_file, by_module):
+        assert own.features_dim == 10
+        assert own.config is None
+        expected = torch.cat([images.float().mean((2, 3)) / 255, viewpoints], 1)
+        torch.testing.assert_close(own(images, viewpoints), expected)
+    assert by_file.fingerprint == by_module.fingerprint != ""
+    with pytest.raises(CheckpointError, match=r"own_eyes:nothing returned int: expected a gqn_transfer"):
+        load_encoder("own_eyes:nothing")
+    with pytest.raises(
+        CheckpointError, match=r"'own_eyes:absent' names no function that makes an encoder: .*absent"
+    ):
+        load_encoder("own_eyes:absent")
+    with pytest.raises(CheckpointError, match=r"names no function that makes an encoder: .*no_such_module"):
+        load_encoder("no_such_module:make")
+
+
+def test_statistics_are_those_of_the_codes_they_were_fitted_on(encoder: Encoder) -> None:
+    codes = encoder(*views(50))
+    encoder.fit_statistics(codes)
+    ours = encoder.standardise(codes)
+    torch.testing.assert_close(ours.mean(0), torch.zeros(12), atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.std(0), torch.ones(12), atol=1e-3, rtol=0)
+    torch.testing.assert_close(encoder.standardise(3 * codes, views=3), ours)

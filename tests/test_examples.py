@@ -1,6 +1,7 @@
 """Every example and every block of Python in the README runs, on tiny settings."""
 
 import importlib.util
+import io
 import re
 import subprocess
 import sys
@@ -10,9 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from gqn_transfer.benchmarks.cli import app
+from gqn_transfer.benchmarks.engine import run_suite
+from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
+from gqn_transfer.benchmarks.suites import SUITES, Suite, with_encoder
 from gqn_transfer.presets import PRESETS, preset_named
 from gqn_transfer.pretrain import pretrain
 
@@ -37,23 +42,49 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrain(PRESETS["tiny"], train, test, folder / "run").encoder
 
 
-def test_three_lines(encoder: Path) -> None:
-    agent = load("three_lines").main(str(encoder), steps=64)
+@pytest.mark.parametrize("mode", ["frozen", "finetune"])
+def test_sb3_three_lines(encoder: Path, mode: str) -> None:
+    agent = load("sb3_three_lines").main(str(encoder), mode, steps=64)
     assert agent.num_timesteps == 64
 
 
-def test_the_readmes_blocks(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(encoder.parent.parent)  # the README's "run" is a folder beside one
+def test_custom_agent(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load("custom_agent").main(str(encoder), steps=400)
+    assert re.fullmatch(r" *400 steps, mean reward \d\.\d+\n", capsys.readouterr().out)
+
+
+def test_custom_env(tmp_path: Path) -> None:
+    agent = load("custom_env").main(str(tmp_path), scenes=8, preset="tiny", steps=512)
+    assert set(agent.observation_space.spaces) == {"representation", "viewpoint"}
+    assert agent.num_timesteps == 512
+
+
+def test_your_own_encoder(capsys: pytest.CaptureFixture[str]) -> None:
+    load("your_own_encoder").main(steps=2000)
+    assert capsys.readouterr().out == "2000 steps from features (64,)\n"
+
+
+def test_a_suite_runs_with_your_own_encoder(tmp_path: Path) -> None:
+    suite = with_encoder(SUITES["smoke"], f"{EXAMPLES / 'your_own_encoder.py'}:make_encoder")
+    cells = tuple(cell for cell in suite.cells if cell.method == "gqn-frozen")
+    assert run_suite(Suite("its own eyes", cells), tmp_path, console=Console(file=io.StringIO())) == 0
+    (record,) = read_suite(tmp_path)
+    assert record.done is not None
+    assert len(record.done["encoder_fingerprint"]) == 16
+    assert record.done["pretraining_frames"] == 0
+
+
+def test_the_readmes_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     images, viewpoints = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.zeros(2, 7)
+    names: dict[str, Any] = {"images": images, "viewpoints": viewpoints}
     for block in blocks:
-        names = {"images": images, "viewpoints": viewpoints}
-        exec(
-            block.replace("100_000", "1").replace("policy_kwargs=eyes", "policy_kwargs=eyes, n_steps=8"),
-            names,
-        )
-    assert names["features"].shape == (2, PRESETS["tiny"].model.representation_size)
+        small = block.replace("100_000", "8").replace("policy_kwargs=eyes", "policy_kwargs=eyes, n_steps=8")
+        exec(small.replace("seed=0", "seed=0, n_steps=4, batch_size=16"), names)
+    assert names["features"].shape == (2, 256)
+    assert names["agent"].recipe.method == "gqn-frozen"
 
 
 def test_the_blocks_of_the_training_guide(

@@ -12,6 +12,7 @@ import torch
 
 from gqn_transfer.checkpoint import load_tensors
 from gqn_transfer.latents import Noise
+from gqn_transfer.loader import drawn
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.pretrain import _check_ranks, pretrain
 from gqn_transfer.ranks import ALONE, Ranks, join
@@ -87,3 +88,14 @@ def test_without_torchrun_there_is_one_rank() -> None:
 def test_a_batch_that_cannot_be_shared_is_refused(tiny: PretrainConfig) -> None:
     with pytest.raises(ValueError, match="a batch of 4 scenes cannot be shared evenly by 3 processes"):
         _check_ranks(tiny, Ranks(0, 3))
+
+
+def test_scenes_in_memory_are_shared_by_the_processes_of_this_machine_alone(
+    scenes: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Scenes, "in_memory", lambda self, processes: asked.append(processes) or self)
+    drawn(scenes[0], 4, 0, torch.device("cpu"), Ranks(0, 16))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    drawn(scenes[0], 4, 0, torch.device("cpu"), Ranks(0, 16))
+    assert asked == [1, 8]

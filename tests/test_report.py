@@ -91,7 +91,7 @@ def test_complete_suite_has_the_numbers_of_the_protocol(tmp_path: Path) -> None:
     assert ours["ratio_vs_pixels"] == ">5.0x [5.0–∞]"
     assert rows["pixels"]["ratio_vs_pixels-aug"].startswith("<0.70x [0–")
     assert float(ours["area"]) == pytest.approx(0.8 * 0.95, abs=1e-3)
-    assert ours["median_with_pretraining"] == "5200"
+    assert ours["median_with_frames"] == "5200"
     assert (ours["encoder_fingerprint"], ours["command"]) == ("f00dfeed", "gqn-bench run toy")
     assert "3.5x fewer interactions than pixels-aug to reach 40 % success on Reach" in text_of(page)
     assert "incomplete" not in text_of(page)

@@ -5,10 +5,19 @@ import json
 import pytest
 
 import gqn_transfer.envs as envs
-from gqn_transfer.agents.build import ALGORITHMS
+from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES
-from gqn_transfer.benchmarks.suites import OPTION_KEYS, SUITES, Cell, grid, suite_named
+from gqn_transfer.benchmarks.suites import (
+    FAMILIES,
+    OPTION_KEYS,
+    SUITES,
+    Cell,
+    grid,
+    suite_named,
+    with_encoder,
+)
+from gqn_transfer.encoder import available_encoders, load_encoder
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.presets import PRESETS
 
@@ -21,7 +30,7 @@ def test_every_cell_can_be_built(cell: Cell) -> None:
     assert cell.camera in CAMERA_PATHS
     assert cell.algo in ALGORITHMS
     assert METHODS[cell.method].needs_encoder == bool(cell.encoder)
-    assert not cell.encoder or cell.encoder in ENCODERS
+    assert not cell.encoder or cell.encoder in {*ENCODERS, *available_encoders()}
     assert {key for key, _ in cell.options} <= set(OPTION_KEYS)
     assert cell.seed < 1000, "seeds from 1000 on belong to tuning"
 
@@ -56,12 +65,13 @@ def test_recipes_name_what_exists() -> None:
         assert preset.model.image_size == SCENES[recipe.scenes].image_size
 
 
-def test_quick_compares_what_it_promises() -> None:
-    methods = {cell.method for cell in SUITES["quick"].cells}
-    assert methods == {"state", "pixels-aug", "random-frozen", "gqn-frozen"}
-    budgets = {cell.method: cell.steps for cell in SUITES["quick"].cells}
-    assert len(set(budgets.values())) == 1, "equal budgets, so that areas compare"
-    assert {cell.seed for cell in SUITES["quick"].cells} == {0, 1, 2}
+@pytest.mark.parametrize(("suite", "encoder"), [("quick", "jaco-small"), ("from-scratch", "reach-gqn")])
+def test_quick_and_from_scratch_compare_what_they_promise(suite: str, encoder: str) -> None:
+    cells = SUITES[suite].cells
+    assert {cell.method for cell in cells} == {"state", "pixels-aug", "random-frozen", "gqn-frozen"}
+    assert len({cell.steps for cell in cells}) == 1, "equal budgets, so that areas compare"
+    assert len({cell.seed for cell in cells}) == 3
+    assert {cell.encoder for cell in cells if cell.method == "gqn-frozen"} == {encoder}
 
 
 def test_unknown_names_list_what_exists() -> None:
@@ -74,3 +84,28 @@ def test_unknown_names_list_what_exists() -> None:
 def test_the_tables_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         SUITES["mine"] = SUITES["smoke"]  # type: ignore[index]
+
+
+def test_another_encoder_replaces_the_gqns() -> None:
+    ours = with_encoder(SUITES["quick"], "mine.py:make")
+    for before, after in zip(SUITES["quick"].cells, ours.cells, strict=True):
+        assert after.encoder == ("mine.py:make" if before.method == "gqn-frozen" else before.encoder)
+        assert (after.name == before.name) == (before.method != "gqn-frozen")
+
+
+def test_options_go_to_the_run_or_to_the_agent() -> None:
+    options = (("episodes", 7), ("learning_rate", 1e-3), ("views", 3))
+    cell = CELLS[0]._replace(options=options)
+    assert cell.run_options["episodes"] == 7
+    assert cell.run_options["num_envs"] == 16
+    assert cell.agent_options == {"learning_rate": 1e-3, "views": 3}
+
+
+def test_families_name_encoders_of_one_architecture() -> None:
+    for family in FAMILIES.values():
+        models = {PRESETS[ENCODERS[name].preset].model for name in family.values() if name in ENCODERS}
+        models |= {load_encoder(name).config for name in family.values() if name not in ENCODERS}
+        eyes = {(model.representation, model.representation_size, model.image_size) for model in models}
+        assert len(eyes) == 1
+    with pytest.raises(ValueError, match=r"family 'smoke' has no encoder trained by 'ae', .*it has gqn"):
+        grid("x", ["Reach-v0"], ["fixed"], {"ae-frozen": 1}, [0], family="smoke")

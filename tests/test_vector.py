@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from gqn_transfer.envs import ENV_IDS, rendering
 from gqn_transfer.envs.arm import ArmEnv
+from gqn_transfer.envs.cameras import DOME, SECOND_CAMERA
 from gqn_transfer.envs.experts import EXPERTS
 from gqn_transfer.envs.models import load_model
 from gqn_transfer.envs.registry import TASKS
@@ -486,3 +487,43 @@ def test_render_is_none_unless_asked_for(make_many):
     many = make_many("Push-v0")
     many.reset(seed=0)
     assert many.render() is None
+
+
+# Other views.
+
+
+def test_scene_views_show_every_episode_as_it_is_now(make_many: Any) -> None:
+    many = make_many("Reach-v0", image_size=16, workers=2)
+    many.reset(seed=4)
+    for action in random_actions(many, 1, 3):
+        many.step(action)
+    found = many.scene_views(2, np.random.default_rng(0))
+    assert found.images.shape == (3, 2, 16, 16, 3)
+    assert found.labels.shape == (3, 2, 16, 16)
+    rng = np.random.default_rng(0)
+    for row, column in np.ndindex(3, 2):
+        pose = DOME.sample(rng)
+        np.testing.assert_array_equal(found.viewpoints[row, column], pose.viewpoint)
+        (image,) = many._images(np.array([row]), 16, [pose] * 3)
+        np.testing.assert_array_equal(found.images[row, column], image)
+    assert set(np.unique(found.labels)) <= {0, 1, 2, 3}
+    assert (found.labels == 1).any()
+
+
+def test_the_second_camera_follows_in_the_channels(make_many: Any) -> None:
+    how = {"image_size": 16, "camera": "moving"}
+    one, two = (make_many("Reach-v0", 2, **how, **more) for more in ({}, {"second_camera": True}))
+    lone = ArmEnv("Reach-v0", **how, second_camera=True)
+    assert two.single_observation_space == lone.observation_space
+    plain, both, alone = one.reset(seed=3)[0], two.reset(seed=3)[0], lone.reset(seed=3)[0]
+    for action in (None, *random_actions(one, 0, 2)):
+        if action is not None:
+            plain, both, alone = one.step(action)[0], two.step(action)[0], lone.step(action[0])[0]
+        assert lone.observation_space.contains(alone)
+        assert both["image"].shape == (2, 16, 16, 6)
+        np.testing.assert_array_equal(both["image"][..., :3], plain["image"])
+        np.testing.assert_array_equal(both["viewpoint"][:, :7], plain["viewpoint"])
+        np.testing.assert_array_equal(both["viewpoint"][:, 7:], [SECOND_CAMERA.viewpoint] * 2)
+        np.testing.assert_array_equal(alone["image"], both["image"][0])
+        np.testing.assert_array_equal(alone["viewpoint"], both["viewpoint"][0])
+    assert not np.array_equal(both["image"][..., 3:], both["image"][..., :3])

@@ -1,0 +1,95 @@
+"""Algorithms and their settings, the same for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from stable_baselines3 import A2C, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+
+from .critic_eyes import CriticEyesSACPolicy, CriticEyesTD3Policy
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A Stable-Baselines3 algorithm as this study uses it."""
+
+    kind: type[BaseAlgorithm]
+    settings: Mapping[str, Any]
+    """Keyword arguments of its class."""
+    policy: Mapping[str, Any]
+    """Keyword arguments of its policy."""
+    optimiser: Mapping[str, Any]
+    """Keyword arguments of `EncoderAdam`."""
+    critic_eyes: type[BasePolicy] | None = None
+    """Off-policy: the policy whose critic trains the eyes."""
+
+    @property
+    def is_off_policy(self) -> bool:
+        """True if it learns from a replay buffer."""
+        return self.critic_eyes is not None
+
+
+DISCOUNT = 0.95
+ACTOR_CRITIC = {"log_std_init": -1.5}
+"""The initial noise, exp(-1.5) of an action's range, moves the hand by half a centimetre a step: more knocks
+cans over, and Grasp is not learned."""
+REPLAY = {
+    "learning_rate": 1e-3,
+    "buffer_size": 100_000,
+    "learning_starts": 2_000,
+    "batch_size": 256,
+    "tau": 0.01,
+    "gamma": DISCOUNT,
+    "train_freq": 1,
+    "gradient_steps": 8,
+}
+"""With 16 environments, eight updates for 16 transitions."""
+
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
+    {
+        "ppo": Algorithm(
+            PPO,
+            {
+                "n_steps": 125,  # with 16 environments a rollout is 2,000 steps
+                "batch_size": 250,
+                "n_epochs": 10,
+                "learning_rate": 3e-4,
+                "gamma": DISCOUNT,
+                "gae_lambda": 0.95,
+                "clip_range": 0.2,
+                "ent_coef": 0.0,
+                "max_grad_norm": 0.5,
+            },
+            ACTOR_CRITIC,
+            {"eps": 1e-5},
+        ),
+        "a2c": Algorithm(
+            A2C,
+            {
+                "n_steps": 16,
+                "learning_rate": 7e-4,
+                "gamma": DISCOUNT,
+                "gae_lambda": 0.95,
+                "normalize_advantage": True,
+                "use_rms_prop": False,
+            },
+            ACTOR_CRITIC,
+            {"eps": 1e-5},
+        ),
+        "sac": Algorithm(SAC, REPLAY, {}, {}, CriticEyesSACPolicy),
+        "td3": Algorithm(TD3, REPLAY, {}, {}, CriticEyesTD3Policy),
+    }
+)
+"""Name -> algorithm."""
+
+
+def algorithm_named(name: str) -> Algorithm:
+    """The row of `ALGORITHMS`; ValueError lists what exists."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm {name!r}; known: {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]

@@ -1,0 +1,178 @@
+"""Agents on disk: weights and optimisers as safetensors, the rest as JSON. Nothing is ever unpickled.
+
+Stable-Baselines3's own zip holds pickled code that runs when it is loaded; it is never read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from gqn_transfer.checkpoint import fingerprint
+from gqn_transfer.files import read_json, write_atomic, write_json
+
+from .build import Recipe, make_agent
+from .eyes import EncoderSource, shared
+from .optimiser import optimisers_of
+
+FORMAT_VERSION = 1
+RECORD = "agent.json"
+
+
+class AgentError(ValueError):
+    """A saved agent that cannot be used; the message names the file, what was expected and the cure."""
+
+
+def save_agent(agent: BaseAlgorithm, folder: Path | str) -> None:
+    """Write an agent of `make_agent`: weights, optimisers, steps, and what it was made of.
+
+    The replay buffer of an off-policy agent is not kept: a loaded one fills it again, with random actions as
+    at its start, before its next update.
+    """
+    folder = Path(folder)
+    recipe: Recipe = agent.recipe  # type: ignore[attr-defined]
+    tensors = _tensors(agent)
+    weights = f"weights-{fingerprint(tensors)}.safetensors"
+    write_atomic(folder / weights, lambda path: save_file(tensors, path))
+    record = {
+        "format_version": FORMAT_VERSION,
+        "recipe": asdict(recipe),
+        "spaces": _spaces(agent),
+        "steps": agent.num_timesteps,
+        "updates": getattr(agent, "_n_updates", 0),
+        "optimisers": {name: _without_tensors(each.state_dict()) for name, each in optimisers_of(agent)},
+        "weights": weights,
+    }
+    write_json(folder / RECORD, record)
+    for old in folder.glob("weights-*.safetensors"):
+        if old.name != weights:
+            old.unlink()
+
+
+def load_agent(
+    folder: Path | str, venv: VecEnv, encoder: EncoderSource | None = None, device: str = "auto"
+) -> BaseAlgorithm:
+    """The agent that `save_agent` wrote, on an environment of the same spaces; training goes on from there.
+
+    encoder: the one it was made with, where its method has one; it is refused if its weights differ.
+    """
+    folder = Path(folder)
+    record = _read_record(folder)
+    recipe = Recipe(**record["recipe"])
+    _check_encoder(folder, recipe, encoder)
+    agent = make_agent(
+        recipe.method, venv, encoder=encoder, algo=recipe.algo, seed=recipe.seed, device=device,
+        **recipe.settings,
+    )  # fmt: skip
+    if _spaces(agent) != record["spaces"]:
+        raise AgentError(
+            f"{folder} was trained with spaces {record['spaces']}, this environment gives {_spaces(agent)}: "
+            "make it with the same arguments"
+        )
+    tensors = _read_tensors(folder / record["weights"])
+    _restore(agent, tensors, record, folder)
+    return agent
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    if not path.is_file():
+        raise AgentError(f"{folder} holds no agent: it has no {RECORD}; write one with save_agent")
+    record = read_json(path)
+    if record.get("format_version") != FORMAT_VERSION:
+        raise AgentError(
+            f"{path}: format_version is {record.get('format_version')!r}, this program reads "
+            f"{FORMAT_VERSION}; train the agent again, or use the version that wrote it"
+        )
+    return record
+
+
+def _check_encoder(folder: Path, recipe: Recipe, encoder: EncoderSource | None) -> None:
+    if recipe.encoder and encoder is not None and shared(encoder).fingerprint != recipe.encoder:
+        raise AgentError(
+            f"{folder} was trained with the encoder {recipe.encoder}, this one is "
+            f"{shared(encoder).fingerprint}: pass the same"
+        )
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise AgentError(f"{path} is missing or truncated ({error}): train the agent again") from error
+
+
+def _restore(
+    agent: BaseAlgorithm, tensors: dict[str, Tensor], record: Mapping[str, Any], folder: Path
+) -> None:
+    """Put weights, optimisers and counters into a fresh agent."""
+    for prefix, module in _modules(agent):
+        try:
+            module.load_state_dict(_below(prefix, tensors))
+        except RuntimeError as error:
+            raise AgentError(f"{folder} does not fit the agent it describes: {error}") from error
+    for name, optimiser in optimisers_of(agent):
+        state = {"state": _nested(_below(f"optimiser.{name}", tensors)), **record["optimisers"][name]}
+        optimiser.load_state_dict(state)
+    if "log_ent_coef" in tensors:
+        with torch.no_grad():
+            agent.log_ent_coef.copy_(tensors["log_ent_coef"])  # type: ignore[attr-defined]
+    agent.num_timesteps, agent._n_updates = record["steps"], record["updates"]
+    if hasattr(agent, "learning_starts"):
+        agent.learning_starts += agent.num_timesteps
+
+
+def _tensors(agent: BaseAlgorithm) -> dict[str, Tensor]:
+    found = {
+        f"{prefix}.{name}": value
+        for prefix, module in _modules(agent)
+        for name, value in module.state_dict().items()
+    }
+    for name, optimiser in optimisers_of(agent):
+        for index, values in optimiser.state_dict()["state"].items():
+            found |= {f"optimiser.{name}.{index}.{key}": value for key, value in values.items()}
+    if getattr(agent, "log_ent_coef", None) is not None:
+        found["log_ent_coef"] = agent.log_ent_coef  # type: ignore[attr-defined]
+    return {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
+
+
+def _modules(agent: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
+    yield "policy", agent.policy
+    if hasattr(agent, "auxiliary"):
+        yield "generator", agent.auxiliary.model.generator
+
+
+def _without_tensors(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimiser's state but for its moments, which are kept as tensors."""
+    return {"param_groups": state["param_groups"]}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): value
+        for name, value in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
+
+
+def _nested(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """ "3.exp_avg" -> {3: {"exp_avg": ...}}."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        found.setdefault(int(index), {})[key] = value
+    return found
+
+
+def _spaces(agent: BaseAlgorithm) -> dict[str, Any]:
+    """Shapes and types of what the agent sees and does, in words."""
+    return {"observation": str(agent.observation_space), "action": str(agent.action_space)}

@@ -1,0 +1,158 @@
+"""`gqn-bench tune`: the same search, with the same budget, for every method whose settings others inherit.
+
+Trials are cells like any other, on seeds that no result uses; a finished one is never run again. The sampler
+is asked in the same order with the same seed: an interrupted search goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from gqn_transfer.files import write_text
+
+from .artefacts import pretraining_frames, provenance, ready
+from .engine import cell_folder, failed, finished
+from .processes import worker_pool
+from .records import read_curve
+from .run_cell import run_cell
+from .search_space import DEFAULTS, TUNED, Choice, space_of
+from .suites import Cell, encoder_for
+
+if TYPE_CHECKING:
+    import optuna
+
+SEED = 1000
+"""Of the first trial's agent; trial k has SEED + k."""
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """How much is tried."""
+
+    trials: int = 12
+    steps: int = 100_000
+    """Environment steps of a trial."""
+    task: str = "Reach-v0"
+    camera: str = "fixed"
+    family: str = "small"
+    """Of the encoders: a key of `suites.FAMILIES`."""
+
+    def __post_init__(self) -> None:
+        if self.trials < 1 or self.steps < 1:
+            raise ValueError(f"trials={self.trials}, steps={self.steps}: expected at least 1")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting and what it was worth."""
+
+    number: int
+    settings: Mapping[str, Any]
+    value: float
+    """Area under the curve of the mean evaluation return, a step: what tells settings apart where no
+    episode succeeds yet."""
+    success: float
+    """At the last evaluation."""
+
+
+def tune(methods: Sequence[str], folder: Path, config: TuneConfig, workers: int | None = None) -> None:
+    """Search for each of `methods`, side by side; write `folder`/METHOD.csv after every trial."""
+    _check(methods, config.family)
+    facts = provenance()
+    with worker_pool(workers, len(methods), fresh=True) as pool:
+        for job in [pool.submit(search, method, folder, config, facts) for method in methods]:
+            job.result()
+
+
+def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any]) -> list[Trial]:
+    """All trials of one method, in order; the best settings are those of the largest value."""
+    study, space, trials = _study(), space_of(method), []
+    name = encoder_for(method, config.family)
+    encoder = ready(name, folder, 1) if name else None
+    frames = pretraining_frames(encoder) if encoder else 0
+
+    def run(cell: Cell) -> tuple[float, float]:
+        place = cell_folder(folder, cell)
+        if not finished(place):
+            run_cell(cell, place, encoder, frames, facts)
+        return worth(place)
+
+    for number in range(config.trials):
+        trials.append(one_trial(study, method, number, space, config, run))
+        write_text(folder / f"{method}.csv", as_csv(trials, list(space)))
+        Console().print(f"{method} trial {number}: {trials[-1].value:.3f}, success {trials[-1].success:.0%}")
+    return trials
+
+
+def one_trial(
+    study: optuna.Study,
+    method: str,
+    number: int,
+    space: Mapping[str, Choice],
+    config: TuneConfig,
+    run: Callable[[Cell], tuple[float, float]],
+) -> Trial:
+    """Ask for settings, run them, tell what they were worth."""
+    if number == 0:
+        study.enqueue_trial({name: DEFAULTS[name] for name in space})
+    asked = study.ask()
+    settings = {name: asked.suggest_categorical(name, choices) for name, choices in space.items()}
+    changed = {name: value for name, value in settings.items() if value != DEFAULTS[name]}
+    cell = Cell(
+        "tune", config.task, method, "ppo", config.camera, encoder_for(method, config.family), SEED + number,
+        config.steps, tuple(sorted(changed.items())),
+    )  # fmt: skip
+    value, success = run(cell)
+    study.tell(asked, value)
+    return Trial(number, settings, value, success)
+
+
+def worth(place: Path) -> tuple[float, float]:
+    """Mean evaluation return over the budget, and the last success rate; ValueError for a failed cell."""
+    if failed(place):
+        raise ValueError(f"{place} failed, see its done.json: mend it and run the same command again")
+    curve = read_curve(place / "curve.csv")
+    middles = (curve.return_mean[1:] + curve.return_mean[:-1]) / 2
+    area = float((middles * (curve.steps[1:] - curve.steps[:-1])).sum() / curve.steps[-1])
+    return area, float(curve.score[-1])
+
+
+def as_csv(trials: Sequence[Trial], names: Sequence[str]) -> str:
+    """A line for each trial, the best marked."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", *names, "mean_return", "last_success", "best"])
+    best = max(trials, key=lambda trial: trial.value)
+    for trial in trials:
+        values = [trial.settings[name] for name in names]
+        figures = [f"{trial.value:.4f}", f"{trial.success:.3f}", "yes" if trial is best else ""]
+        writer.writerow([trial.number, *values, *figures])
+    return text.getvalue()
+
+
+def _study() -> optuna.Study:
+    try:
+        import optuna
+    except ImportError as error:
+        raise ValueError("`gqn-bench tune` needs Optuna: pip install 'gqn-transfer[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=6)
+    return optuna.create_study(direction="maximize", sampler=sampler)
+
+
+def _check(methods: Sequence[str], family: str) -> None:
+    """Before anything runs."""
+    if unknown := sorted(set(methods) - set(TUNED)):
+        raise ValueError(
+            f"{', '.join(unknown)}: not tuned; {', '.join(TUNED)} are, and the others take their settings "
+            "from the nearest"
+        )
+    for method in methods:
+        encoder_for(method, family)

@@ -1,0 +1,72 @@
+"""The encoder in the package: found by name, sees what tasks show today, and is what its card says."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gqn_transfer.encoder import available_encoders, find_checkpoint, load_encoder, load_gqn
+from gqn_transfer.envs.reference import reference_render
+from gqn_transfer.envs.registry import TASKS
+from gqn_transfer.envs.scenes import sample_scenes
+from gqn_transfer.envs.state import SCENE_COLUMNS
+from gqn_transfer.evaluation import Protocol, rendering_figures
+from gqn_transfer.probes import Standardised, errors, fit_ridge
+from gqn_transfer.reference import difference_warning
+from gqn_transfer.scenes import Batch
+
+NAME = "jaco-small"
+RESULTS = Path(__file__).parents[1] / "docs/results" / NAME
+ROW = re.compile(r"^\| `(\w+)` \| ([\w ]+) \| (\d|–) \| ([\d.]+) (\S+) \|$", re.M)
+"""A figure of the card's table: name, part, contexts, value, unit."""
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[tuple[str, str, str], float]:
+    with (RESULTS / "evaluation.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["checkpoint"] == NAME]
+    return {(row["figure"], row["part"], row["contexts"]): float(row["value"]) for row in rows}
+
+
+def test_it_ships_under_its_name() -> None:
+    assert available_encoders() == (NAME,)
+    encoder = load_encoder(NAME)
+    assert (encoder.features_dim, encoder.config.image_size) == (256, 64)
+
+
+def test_the_card_repeats_the_evaluation(measured: dict[tuple[str, str, str], float]) -> None:
+    rows = ROW.findall((find_checkpoint(NAME) / "README.md").read_text())
+    assert len(rows) >= 8
+    for figure, part, contexts, value, unit in rows:
+        found = measured[figure, part, contexts.replace("–", "")] * {"cm": 100}.get(unit, 1)
+        assert float(value) == pytest.approx(found, abs=0.51 * 10 ** -len(value.partition(".")[2])), figure
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_tasks_look_as_they_did_in_its_training(task: str) -> None:
+    assert difference_warning(find_checkpoint(NAME), task, reference_render(task)) is None
+
+
+def test_it_draws_scenes_rendered_now(measured: dict[tuple[str, str, str], float]) -> None:
+    batch = Batch(*sample_scenes(60, 4, np.random.default_rng(20_001)))
+    protocol = Protocol(contexts=(3,), samples=1, bound=False)
+    figures = rendering_figures(load_gqn(NAME), [batch], protocol, torch.Generator().manual_seed(0))
+    (psnr,) = (row.value for row in figures if row[:2] == ("prior_sample_psnr", "image"))
+    assert psnr == pytest.approx(measured["prior_sample_psnr", "image", "3"], abs=0.7)
+
+
+def test_a_linear_map_of_its_codes_tells_hand_and_target() -> None:
+    arrays = sample_scenes(1500, 1, np.random.default_rng(20_002))
+    encoder, fitted = load_encoder(NAME), 1200
+    images = torch.from_numpy(arrays.images[:, 0]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        codes = encoder.standardise(encoder(images, torch.from_numpy(arrays.viewpoints[:, 0])))
+    targets = Standardised(arrays.state[:fitted])
+    predicted = targets.undo(fit_ridge(codes[:fitted], targets.values, codes[fitted:]))
+    found = {row.quantity: row.median_error for row in
+             errors("ridge", predicted, arrays.state[fitted:], SCENE_COLUMNS)}  # fmt: skip
+    assert found["hand"] < 0.10  # metres; a guess is off by 0.3
+    assert found["target"] < 0.10

@@ -1,0 +1,54 @@
+"""Tuned settings reach the methods that were tuned and those that inherit, as far as they have them."""
+
+from pathlib import Path
+
+import pytest
+
+from gqn_transfer.agents.knobs import split
+from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.benchmarks.search_space import TUNED, space_of
+from gqn_transfer.benchmarks.suites import AGENT_OPTIONS
+from gqn_transfer.benchmarks.tuned import tuned_settings
+from gqn_transfer.benchmarks.tuning import Trial, as_csv
+from gqn_transfer.files import write_text
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    for method in TUNED:
+        space = space_of(method)
+        trials = [
+            Trial(0, {name: choices[0] for name, choices in space.items()}, 1.0, 0.0),
+            Trial(1, {name: choices[-1] for name, choices in space.items()}, 2.0, 0.1),
+        ]
+        write_text(tmp_path / f"{method}.csv", as_csv(trials, list(space)))
+    return tmp_path
+
+
+def test_the_best_trial_is_taken_where_it_differs_from_the_defaults(tables: Path) -> None:
+    found = tuned_settings("pixels-aug", tables)
+    assert found == {
+        "learning_rate": 1e-3, "batch_size": 500, "n_epochs": 20, "ent_coef": 3e-3, "gae_lambda": 0.98,
+        "views": 3, "shift": 4, "network": "drq",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if not row.missing])
+def test_every_method_takes_what_it_inherits(method: str, tables: Path) -> None:
+    settings = tuned_settings(method, tables)
+    assert settings["learning_rate"] == 1e-3
+    assert ("shift" in settings) == (method == "pixels-aug")
+    assert ("views" in settings) == (method != "state")
+    assert set(settings) <= set(AGENT_OPTIONS)
+    split(method, settings)  # refuses what the method does not have
+
+
+def test_nothing_tuned_nothing_changed(tmp_path: Path) -> None:
+    assert tuned_settings("gqn-frozen", tmp_path) == {}
+
+
+def test_a_table_without_one_best_trial_is_refused(tables: Path) -> None:
+    path = tables / "gqn-frozen.csv"
+    path.write_text(path.read_text().replace("yes", ""))
+    with pytest.raises(ValueError, match=r"gqn-frozen\.csv: 0 rows are marked as best"):
+        tuned_settings("state", tables)

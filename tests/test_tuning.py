@@ -1,0 +1,127 @@
+"""`gqn-bench tune`: one space and budget for all, defaults first, the best marked, no trial run twice."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gqn_transfer.agents.algorithms import ALGORITHMS
+from gqn_transfer.agents.knobs import Knobs, knobs_of
+from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.benchmarks import tuning
+from gqn_transfer.benchmarks.records import CurveRow, append_row
+from gqn_transfer.benchmarks.search_space import DEFAULTS, INHERITS, OWN, SHARED, TUNED, space_of
+from gqn_transfer.benchmarks.suites import AGENT_OPTIONS, Cell
+from gqn_transfer.benchmarks.tuning import TuneConfig, one_trial, search, worth
+from gqn_transfer.files import write_json
+
+
+def trials_of(method: str, count: int, run: Any) -> list[tuning.Trial]:
+    study, space, config = tuning._study(), space_of(method), TuneConfig()
+    return [one_trial(study, method, number, space, config, run) for number in range(count)]
+
+
+def test_the_first_trial_is_what_holds_without_tuning() -> None:
+    seen: list[Cell] = []
+    (first,) = trials_of("gqn-frozen", 1, lambda cell: (seen.append(cell) or 1.0, 0.5))
+    assert first == tuning.Trial(0, {name: DEFAULTS[name] for name in SHARED}, 1.0, 0.5)
+    assert seen == [Cell("tune", "Reach-v0", "gqn-frozen", "ppo", "fixed", "jaco-small", 1000, 100_000, ())]
+
+
+def test_defaults_are_those_of_the_agents() -> None:
+    known = dict(ALGORITHMS["ppo"].settings) | vars(Knobs())
+    assert {name: known[name] for name in DEFAULTS} == dict(DEFAULTS)
+    for space in (SHARED, *OWN.values()):
+        assert all(DEFAULTS[name] in choices for name, choices in space.items())
+
+
+def test_every_trial_has_a_seed_that_no_result_uses() -> None:
+    seeds: list[int] = []
+    trials_of("random-frozen", 4, lambda cell: (seeds.append(cell.seed) or 0.0, 0.0))
+    assert seeds == [1000, 1001, 1002, 1003]
+
+
+def test_the_search_is_the_same_again_and_finds_what_is_good() -> None:
+    def run(cell: Cell) -> tuple[float, float]:
+        options = dict(cell.options)
+        return float(options.get("views", 1)) - abs(options.get("learning_rate", 3e-4) - 1e-3), 0.0
+
+    one, again = (trials_of("gqn-frozen", 12, run) for _ in range(2))
+    assert one == again
+    assert len({tuple(trial.settings.items()) for trial in one}) > 8
+    assert max(one, key=lambda trial: trial.value).settings["views"] == 3
+
+
+def test_spaces_hold_what_agents_take_and_two_things_of_their_own_at_most() -> None:
+    for method in TUNED:
+        own = OWN.get(method, {})
+        assert len(own) <= 2
+        assert space_of(method).keys() == SHARED.keys() | own.keys() <= set(AGENT_OPTIONS)
+        knobs = {name for name in space_of(method) if name in vars(Knobs())}
+        assert knobs <= set(knobs_of(METHODS[method]))
+
+
+def test_every_method_is_tuned_or_inherits() -> None:
+    assert set(TUNED) | set(INHERITS) == set(METHODS)
+    assert not set(TUNED) & set(INHERITS)
+    assert set(INHERITS.values()) <= set(TUNED)
+
+
+def test_worth_is_the_mean_return_over_the_budget(tmp_path: Path) -> None:
+    for steps, score, value in ((0, 0.0, 1.0), (100, 0.2, 3.0), (400, 0.6, 5.0)):
+        append_row(tmp_path / "curve.csv", CurveRow(steps, score, value, 0.0, 50, 1.0))
+    assert worth(tmp_path) == (pytest.approx((100 * 2 + 300 * 4) / 400), 0.6)
+    write_json(tmp_path / "done.json", {"failed": "Traceback"})
+    with pytest.raises(
+        ValueError, match=r"failed, see its done\.json: mend it and run the same command again"
+    ):
+        worth(tmp_path)
+
+
+def test_finished_trials_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def run_cell(cell: Cell, place: Path, *_: Any) -> None:
+        ran.append(cell.name)
+        place.mkdir(parents=True)
+        append_row(place / "curve.csv", CurveRow(0, 0.0, 0.0, 0.0, 50, 1.0))
+        append_row(place / "curve.csv", CurveRow(1000, 0.1, cell.seed / 1000, 0.0, 50, 1.0))
+        write_json(place / "done.json", {})
+
+    monkeypatch.setattr(tuning, "run_cell", run_cell)
+    monkeypatch.setattr(tuning, "ready", lambda *_: None)
+    first = search_in(tmp_path, 3)
+    assert len(ran) == 3
+    again = search_in(tmp_path, 4)
+    assert len(ran) == 4
+    assert again[:3] == first
+    rows = list(csv.DictReader((tmp_path / "gqn-frozen.csv").open()))
+    assert [row["best"] for row in rows] == ["", "", "", "yes"]
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
+    assert rows[0]["learning_rate"] == "0.0003"
+
+
+def search_in(folder: Path, trials: int) -> list[tuning.Trial]:
+    return search("gqn-frozen", folder, TuneConfig(trials=trials, steps=1000), {})
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"pixels, sac: not tuned; pixels-aug, gqn-frozen, .*from the nearest"
+    ):
+        tuning.tune(["sac", "pixels", "gqn-frozen"], Path("nowhere"), TuneConfig())
+    with pytest.raises(
+        ValueError, match=r"family 'small' has no encoder trained by 'ae', which .* gqn, random"
+    ):
+        tuning.tune(["ae-frozen"], Path("nowhere"), TuneConfig())
+    with pytest.raises(ValueError, match="trials=0, steps=5: expected at least 1"):
+        TuneConfig(trials=0, steps=5)
+
+
+def test_the_table_reads_as_csv() -> None:
+    trials = [tuning.Trial(k, {"views": k}, value, 0.5) for k, value in enumerate((1.0, 3.0, 2.0))]
+    rows = list(csv.reader(io.StringIO(tuning.as_csv(trials, ["views"]))))
+    assert rows[0] == ["trial", "views", "mean_return", "last_success", "best"]
+    assert rows[2] == ["1", "1", "3.0000", "0.500", "yes"]
