@@ -153,7 +153,7 @@ ORACLE_BUDGETS = {
 }
 """Environment steps that an agent which sees the state needs, and some: from pilots on other seeds."""
 QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
-SMALL = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
+SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
