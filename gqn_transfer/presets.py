@@ -146,6 +146,9 @@ CPU_30MIN = PretrainConfig(
     model=RAYS_AND_POINTS, steps=10_000, learning_rate=(1e-3, 7e-5), label_weights=(1.0, 8.0, 24.0, 24.0),
     label_fade=0.3, prior_only=0.9, warm_up=0.2,
 )  # fmt: skip
+CPU_2H = dataclasses.replace(CPU_30MIN, steps=24_000, batch=64, warm_up=0.05, transition=0.1)
+AUTOENCODING: dict[str, Any] = {"warm_up": 1.0, "transition": 0.0, "prior_only": 1.0}
+"""Each view is its own only context for the whole run, without latents."""
 GPU_SIZES = dataclasses.replace(
     RAYS_AND_POINTS, layers=6, hidden_channels=128, canvas_channels=128, condition_channels=128
 )
@@ -161,9 +164,10 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
     {
         "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
         "cpu-30min": CPU_30MIN,
-        "cpu-2h": dataclasses.replace(CPU_30MIN, steps=24_000, batch=64, warm_up=0.05, transition=0.1),
+        "cpu-2h": CPU_2H,
         "gpu-15min": dataclasses.replace(CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256),
-        "autoencoder": dataclasses.replace(CPU_30MIN, warm_up=1.0, transition=0.0, prior_only=1.0),
+        "autoencoder": dataclasses.replace(CPU_30MIN, **AUTOENCODING),
+        "autoencoder-2h": dataclasses.replace(CPU_2H, **AUTOENCODING),
         "paper": PretrainConfig(
             model=PAPER,
             steps=2_000_000,
