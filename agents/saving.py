@@ -49,7 +49,9 @@ def save_agent(agent: BaseAlgorithm, folder: Path | str) -> None:
         "spaces": _spaces(agent),
         "steps": agent.num_timesteps,
         "updates": getattr(agent, "_n_updates", 0),
-        "optimisers": {name: _without_tensors(each.state_dict()) for name, each in optimisers_of(agent)},
+        "optimisers": {
+            name: {"param_groups": each.state_dict()["param_groups"]} for name, each in optimisers_of(agent)
+        },  # their moments are among the tensors
         "weights": weights,
     }
     write_json(folder / RECORD, record)
@@ -149,11 +151,6 @@ def _modules(agent: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
     yield "policy", agent.policy
     if hasattr(agent, "auxiliary"):
         yield "generator", agent.auxiliary.model.generator
-
-
-def _without_tensors(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimiser's state but for its moments, which are kept as tensors."""
-    return {"param_groups": state["param_groups"]}
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

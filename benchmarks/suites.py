@@ -96,7 +96,7 @@ FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )  # fmt: skip
 """Family -> what trained an encoder -> its recipe in `artefacts.ENCODERS`, or its shipped name. Encoders of a
-family have the same architecture and saw the same frames."""
+family have the same architecture, and those that were trained saw the same frames."""
 
 
 def grid(
