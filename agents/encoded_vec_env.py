@@ -31,14 +31,12 @@ class EncodedVecEnv(VecEnvWrapper):
         venv: VecEnv,
         encoder: EncoderSource,
         device: str = "auto",
-        precision: str = "fp32",
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        """precision: of the encoder's arithmetic, see `gqn_transfer.precision`; dtype: of the features, which
-        float16 stores in half the memory of a rollout or replay buffer."""
+        """dtype: of the features; float16 stores them in half the memory of a rollout or replay buffer."""
         kept = kept_spaces(venv.observation_space, self.__class__.__name__)
         self.encoder = freeze(shared(encoder)).to(choose_device(device))
-        self.precision, self.dtype = precision, dtype
+        self.dtype = dtype
         features = spaces.Box(-np.inf, np.inf, (self.encoder.features_dim,), dtype)
         super().__init__(venv, spaces.Dict(kept | {"representation": features}))
 
@@ -58,23 +56,21 @@ class EncodedVecEnv(VecEnvWrapper):
         ]
         images = np.concatenate([rows["image"] for rows in every])
         viewpoints = np.concatenate([rows["viewpoint"] for rows in every])
-        codes = encode_images(self.encoder, images, viewpoints, self.precision).astype(self.dtype)
+        codes = encode_images(self.encoder, images, viewpoints).astype(self.dtype)
         for info, code in zip(ended, codes[self.num_envs :], strict=True):
             info["terminal_observation"] = replace_image(info["terminal_observation"], code)
         return replace_image(observations, codes[: self.num_envs])
 
 
 @torch.no_grad()
-def encode_images(
-    encoder: Encoder, images: np.ndarray, viewpoints: np.ndarray, precision: str = "fp32"
-) -> np.ndarray:
+def encode_images(encoder: Encoder, images: np.ndarray, viewpoints: np.ndarray) -> np.ndarray:
     """Standardised features float32 (B, features_dim) of M views: uint8 (B, H, W, 3 M) or (B, 3 M, H, W), and
-    viewpoints (B, 7 M)."""
+    viewpoints (B, 7 M). Encoded in bf16 where the hardware has it."""
     device = encoder.feature_mean.device
     pixels = torch.from_numpy(images).to(device)
     if pixels.shape[-1] != encoder.image_size:
         pixels = pixels.permute(0, 3, 1, 2)  # channels were last
-    with autocast(device, precision):
+    with autocast(device):
         codes = encode_views(encoder, pixels, torch.from_numpy(viewpoints).to(device))
     return codes.float().cpu().numpy()
 

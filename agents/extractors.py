@@ -10,6 +10,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from gqn_transfer.precision import autocast
+
 from .eyes import EYES, EncoderSource
 from .knobs import NETWORKS
 
@@ -38,7 +40,10 @@ class VectorExtractor(BaseFeaturesExtractor):
 
 
 class ImageExtractor(BaseFeaturesExtractor):
-    """Base of those that look at `image`: eyes, and the trunk on what they see and on the rest."""
+    """Base of those that look at `image`: eyes, and the trunk on what they see and on the rest.
+
+    Eyes see in bf16 where the hardware has it; the trunk and what follows compute in fp32.
+    """
 
     def __init__(self, observation_space: spaces.Dict, eyes: nn.Module, seen: int) -> None:
         super().__init__(observation_space, FEATURES)
@@ -47,7 +52,9 @@ class ImageExtractor(BaseFeaturesExtractor):
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         # SB3 has put channels first and divided uint8 images by 255 already
-        seen = self.eyes(observations["image"], observations["viewpoint"])
+        images, viewpoints = observations["image"], observations["viewpoint"]
+        with autocast(images.device):
+            seen = self.eyes(images, viewpoints).float()
         return self.trunk(torch.cat([others(observations), seen], 1))
 
 

@@ -38,6 +38,8 @@ from .run_cell import gradient_steps
 INSIDE = "gqn-frozen, in SB3's extractor"
 """The same encoder and the same frozen weights, run in every update instead of once a step."""
 ENVS = 16
+WIDTH = 120
+"""Of the table where it goes into a file: rich would cut it at 80."""
 
 
 class Speed(NamedTuple):
@@ -82,7 +84,8 @@ def main(
             table.add_row(
                 method, algo, *cells_of(pool.submit(measure, method, algo, encoder, steps).result())
             )
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)
 
 
 def goes_with(method: str, algo: str) -> bool:

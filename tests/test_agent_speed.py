@@ -53,6 +53,13 @@ def test_a_rows_text() -> None:
     assert text == ("1,000", "0.50", "50%", "25%", "15%", "10%", "123", "1.00 GiB")
 
 
+def test_no_heading_is_cut_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    main(methods=("state",), algos=("a2c",), steps=64)
+    heading = capsys.readouterr().out.splitlines()[1]
+    assert "of render-bound" in heading
+    assert "peak memory" in heading
+
+
 def test_unknown_rows_are_named() -> None:
     with pytest.raises(SystemExit, match=f"unknown: pixel, dqn; known: {', '.join(METHODS)}"):
         main(methods=("pixel",), algos=("dqn",))

@@ -18,6 +18,7 @@ from gqn_transfer.agents.encoded_observation import EncodedObservation
 from gqn_transfer.agents.encoded_vec_env import EncodedVecEnv, encode_images
 from gqn_transfer.agents.extractors import GQNExtractor, VectorExtractor
 from gqn_transfer.encoder import Encoder, load_encoder
+from gqn_transfer.precision import autocast
 
 Make = Callable[..., VecEnv]
 
@@ -47,7 +48,7 @@ def test_encoded_values_and_the_rest(make_venv: Make, encoder: Encoder) -> None:
         for key in ("viewpoint", "goal"):
             np.testing.assert_array_equal(after[key], before[key])
         images = torch.from_numpy(before["image"]).permute(0, 3, 1, 2)
-        with torch.no_grad():
+        with torch.no_grad(), autocast(images.device):
             code = encoder.standardise(encoder(images, torch.from_numpy(before["viewpoint"])))
         np.testing.assert_allclose(after["representation"], code, rtol=1e-4, atol=1e-4)
 
@@ -171,13 +172,12 @@ def test_views_in_one_image_are_summed(make_venv: Make, encoder: Encoder) -> Non
     seen, code = raw.reset(), encoded.reset()["representation"]
     images = torch.from_numpy(seen["image"]).permute(0, 3, 1, 2).unflatten(1, (2, 3))
     viewpoints = torch.from_numpy(seen["viewpoint"]).unflatten(1, (2, 7))
-    with torch.no_grad():
+    with torch.no_grad(), autocast(images.device):
         single = [encoder.standardise(encoder(images[:, k], viewpoints[:, k])) for k in range(2)]
-    np.testing.assert_allclose(code, (single[0] + single[1]) / 2, rtol=1e-4, atol=1e-4)
-    inside = GQNExtractor(raw.observation_space, copy.deepcopy(encoder)).eyes
-    np.testing.assert_allclose(
-        code, inside(images.flatten(1, 2).float() / 255, viewpoints.flatten(1)), rtol=1e-4, atol=1e-4
-    )
+        eyes = GQNExtractor(raw.observation_space, copy.deepcopy(encoder)).eyes
+        inside = eyes(images.flatten(1, 2).float() / 255, viewpoints.flatten(1))
+    for values in ((single[0] + single[1]) / 2, inside):
+        np.testing.assert_allclose(code, values, rtol=1e-4, atol=1e-4)
 
 
 def test_single_environments_are_encoded_alike(
