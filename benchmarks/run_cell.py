@@ -81,7 +81,8 @@ def _learn(cell: Cell, folder: Path, source: Source | None) -> tuple[int, dict[s
     record = partial(_record, agent, held_out, cell, folder, started)
     record()
     while agent.num_timesteps < cell.steps:
-        agent.learn(options["evaluate_every"], reset_num_timesteps=False)
+        left = cell.steps - agent.num_timesteps
+        agent.learn(min(options["evaluate_every"], left), reset_num_timesteps=False)
         record()
     return agent.num_timesteps, {
         "encoder_fingerprint": encoder.fingerprint if encoder and row.needs_weights else "",

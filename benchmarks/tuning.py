@@ -39,14 +39,19 @@ class TuneConfig:
     trials: int = 12
     steps: int = 100_000
     """Environment steps of a trial."""
+    evaluations: int = 5
+    """Of a trial, beside the one of its untrained agent."""
     task: str = "Reach-v0"
     camera: str = "fixed"
     family: str = "small"
     """Of the encoders: a key of `suites.FAMILIES`."""
 
     def __post_init__(self) -> None:
-        if self.trials < 1 or self.steps < 1:
-            raise ValueError(f"trials={self.trials}, steps={self.steps}: expected at least 1")
+        if min(self.trials, self.evaluations) < 1 or self.steps < self.evaluations:
+            raise ValueError(
+                f"trials={self.trials}, steps={self.steps}, evaluations={self.evaluations}: "
+                "expected at least one trial, and as many steps as evaluations"
+            )
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ def one_trial(
     asked = study.ask()
     settings = {name: asked.suggest_categorical(name, choices) for name, choices in space.items()}
     changed = {name: value for name, value in settings.items() if value != DEFAULTS[name]}
+    changed["evaluate_every"] = config.steps // config.evaluations
     cell = Cell(
         "tune", config.task, method, "ppo", config.camera, encoder_for(method, config.family), SEED + number,
         config.steps, tuple(sorted(changed.items())),

@@ -13,7 +13,7 @@ from rich.console import Console
 from gqn_transfer.benchmarks import engine, run_cell
 from gqn_transfer.benchmarks.records import read_curve, read_suite
 from gqn_transfer.benchmarks.report import write_report
-from gqn_transfer.benchmarks.suites import SUITES, Cell, Suite
+from gqn_transfer.benchmarks.suites import SMALL, SUITES, Cell, Suite
 from gqn_transfer.envs import TASKS
 from gqn_transfer.files import read_json, write_json
 from gqn_transfer.reference import read_reference
@@ -127,6 +127,13 @@ def test_a_failed_cell_is_tried_again(tmp_path: Path) -> None:
     cell: Cell = SMOKE.cells[0]
     write_json(engine.cell_folder(tmp_path, cell) / "done.json", {"failed": "Traceback"})
     assert not engine.finished(engine.cell_folder(tmp_path, cell))
+
+
+def test_a_budget_smaller_than_the_evaluations_distance_is_kept(tmp_path: Path) -> None:
+    options = tuple(sorted(({**SMALL, "evaluate_every": 1_000}).items()))
+    cell = Cell("t", "Reach-v0", "state", "a2c", "fixed", "", 0, 64, options)
+    run_cell.run_cell(cell, tmp_path / "cell", None)
+    assert read_json(tmp_path / "cell/done.json")["env_steps"] == 64
 
 
 def test_the_report_of_the_smoke_suite(smoke: Path) -> None:

@@ -27,7 +27,10 @@ def test_the_first_trial_is_what_holds_without_tuning() -> None:
     seen: list[Cell] = []
     (first,) = trials_of("gqn-frozen", 1, lambda cell: (seen.append(cell) or 1.0, 0.5))
     assert first == tuning.Trial(0, {name: DEFAULTS[name] for name in SHARED}, 1.0, 0.5)
-    assert seen == [Cell("tune", "Reach-v0", "gqn-frozen", "ppo", "fixed", "jaco-small", 1000, 100_000, ())]
+    options = (("evaluate_every", 20_000),)
+    assert seen == [
+        Cell("tune", "Reach-v0", "gqn-frozen", "ppo", "fixed", "jaco-small", 1000, 100_000, options)
+    ]
 
 
 def test_defaults_are_those_of_the_agents() -> None:
@@ -116,8 +119,9 @@ def test_what_is_refused() -> None:
         ValueError, match=r"family 'small' has no encoder trained by 'ae', which .* gqn, random"
     ):
         tuning.tune(["ae-frozen"], Path("nowhere"), TuneConfig())
-    with pytest.raises(ValueError, match="trials=0, steps=5: expected at least 1"):
-        TuneConfig(trials=0, steps=5)
+    for wrong in ({"trials": 0}, {"evaluations": 0}, {"steps": 4}):
+        with pytest.raises(ValueError, match="expected at least one trial, and as many steps as evaluations"):
+            TuneConfig(**wrong)
 
 
 def test_the_table_reads_as_csv() -> None:
