@@ -34,7 +34,7 @@ class Recipe:
     settings: dict[str, Any]
     """What differs from the defaults: knobs and settings of the algorithm by name."""
     encoder: str
-    """Fingerprint of its encoder's weights, "" where there is none."""
+    """Fingerprint of the encoder whose weights it started from, "" where there was none."""
 
 
 def observe(
@@ -83,7 +83,7 @@ def make_agent(
     if row.auxiliary:
         collector = unwrap_vec_wrapper(agent.get_env(), SceneCollector)  # type: ignore[arg-type]
         agent.auxiliary = AuxiliaryBound(agent.policy, collector, knobs.auxiliary_weight, seed)  # type: ignore
-    fingerprint = shared(encoder).fingerprint if encoder is not None else ""
+    fingerprint = shared(encoder).fingerprint if encoder is not None and row.needs_weights else ""
     agent.recipe = Recipe(method, algo, seed, overrides, fingerprint)  # type: ignore[attr-defined]
     return agent
 

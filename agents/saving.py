@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from gqn_transfer.checkpoint import fingerprint
-from gqn_transfer.files import read_json, write_atomic, write_json
+from gqn_transfer.checkpoint import fingerprint, read_tensors, write_tensors
+from gqn_transfer.files import read_json, write_json
 
 from .build import Recipe, make_agent
 from .eyes import EncoderSource, shared
@@ -41,8 +39,9 @@ def save_agent(agent: BaseAlgorithm, folder: Path | str) -> None:
     folder = Path(folder)
     recipe: Recipe = agent.recipe  # type: ignore[attr-defined]
     tensors = _tensors(agent)
-    weights = f"weights-{fingerprint(tensors)}.safetensors"
-    write_atomic(folder / weights, lambda path: save_file(tensors, path))
+    mark = fingerprint(tensors)
+    weights = f"weights-{mark}.safetensors"
+    write_tensors(folder / weights, tensors)
     record = {
         "format_version": FORMAT_VERSION,
         "recipe": asdict(recipe),
@@ -53,6 +52,7 @@ def save_agent(agent: BaseAlgorithm, folder: Path | str) -> None:
             name: {"param_groups": each.state_dict()["param_groups"]} for name, each in optimisers_of(agent)
         },  # their moments are among the tensors
         "weights": weights,
+        "fingerprint": mark,
     }
     write_json(folder / RECORD, record)
     for old in folder.glob("weights-*.safetensors"):
@@ -80,8 +80,7 @@ def load_agent(
             f"{folder} was trained with spaces {record['spaces']}, this environment gives {_spaces(agent)}: "
             "make it with the same arguments"
         )
-    tensors = _read_tensors(folder / record["weights"])
-    _restore(agent, tensors, record, folder)
+    _restore(agent, read_tensors(folder / record["weights"], record["fingerprint"]), record, folder)
     return agent
 
 
@@ -104,13 +103,6 @@ def _check_encoder(folder: Path, recipe: Recipe, encoder: EncoderSource | None) 
             f"{folder} was trained with the encoder {recipe.encoder}, this one is "
             f"{shared(encoder).fingerprint}: pass the same"
         )
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise AgentError(f"{path} is missing or truncated ({error}): train the agent again") from error
 
 
 def _restore(

@@ -33,7 +33,7 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, 
     """Write weights, then the record that names them: a folder with a record is whole at every moment."""
     weights = OTHER_WEIGHTS if _weights_file(folder) == WEIGHTS else WEIGHTS
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    write_atomic(folder / weights, lambda path: _write_tensors(path, contiguous))
+    write_tensors(folder / weights, contiguous)
     facts = {
         "format_version": FORMAT_VERSION,
         "camera_convention": CAMERA_CONVENTION,
@@ -45,11 +45,27 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, 
         (folder / name).unlink(missing_ok=True)
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Atomically write contiguous tensors; OSError where the system refuses, a full disk among it."""
     try:
-        save_file(tensors, path)
+        write_atomic(path, lambda temporary: save_file(tensors, temporary))
     except SafetensorError as error:  # its own type, whatever the system said
         raise OSError(f"{path}: {error}") from error
+
+
+def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
+    """The tensors of a file, which must have the fingerprint `expected`."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is missing or truncated ({error}): restore it or train again"
+        ) from error
+    if fingerprint(tensors) != expected:
+        raise CheckpointError(
+            f"{path} is not what the record beside it describes (another fingerprint): restore the pair"
+        )
+    return tensors
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -83,18 +99,7 @@ def refuse_other_config(folder: Path, config: dict[str, Any]) -> None:
 def load_tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, checked against the fingerprint in its record."""
     record = read_record(folder)
-    path = folder / record.get("weights", WEIGHTS)
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is missing or truncated ({error}): restore it or train again"
-        ) from error
-    if fingerprint(tensors) != record["fingerprint"]:
-        raise CheckpointError(
-            f"{path} is not what {RECORD} describes (another fingerprint): restore the pair"
-        )
-    return tensors
+    return read_tensors(folder / record.get("weights", WEIGHTS), record["fingerprint"])
 
 
 def _weights_file(folder: Path) -> str | None:

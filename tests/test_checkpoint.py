@@ -135,7 +135,7 @@ def test_weights_of_another_checkpoint(folder: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "other", tensors(1), {})
     os.replace(tmp_path / "other" / WEIGHTS, folder / WEIGHTS)
     with pytest.raises(
-        CheckpointError, match=r"weights\.safetensors is not what checkpoint\.json describes .*: restore"
+        CheckpointError, match=r"weights\.safetensors is not what the record beside it describes .*: restore"
     ):
         load_tensors(folder)
 

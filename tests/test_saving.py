@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from gqn_transfer.agents.build import make_agent
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.agents.saving import AgentError, load_agent, save_agent
+from gqn_transfer.checkpoint import CheckpointError
 from gqn_transfer.encoder import Encoder
 
 Make = Callable[..., VecEnv]
@@ -125,6 +126,18 @@ def test_another_encoder_is_refused(make_venv: Make, encoder: Encoder, tmp_path:
         load_agent(tmp_path, make_venv())
 
 
+def test_any_encoder_of_the_architecture_serves_where_weights_are_new(
+    make_venv: Make, encoder: Encoder, tmp_path: Path
+) -> None:
+    agent = trained("pixels-gqn-arch", make_venv, copy.deepcopy(encoder))
+    save_agent(agent, tmp_path)
+    other = copy.deepcopy(encoder)
+    other.fingerprint = "f" * 16
+    again = loaded(tmp_path, "pixels-gqn-arch", make_venv, other)
+    for name, value in agent.policy.state_dict().items():
+        assert torch.equal(again.policy.state_dict()[name], value), name
+
+
 def test_other_spaces_are_refused(make_venv: Make, encoder: Encoder, tmp_path: Path) -> None:
     save_agent(trained("pixels", make_venv, encoder), tmp_path)
     with pytest.raises(AgentError, match=r"was trained with spaces .*36, 36.*, this environment gives .*44"):
@@ -145,5 +158,15 @@ def test_cut_weights_are_refused(make_venv: Make, encoder: Encoder, tmp_path: Pa
     save_agent(trained("state", make_venv, encoder), tmp_path)
     (weights,) = tmp_path.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(AgentError, match="is missing or truncated"):
+    with pytest.raises(CheckpointError, match="is missing or truncated"):
         loaded(tmp_path, "state", make_venv, encoder)
+
+
+def test_weights_of_another_agent_are_refused(make_venv: Make, encoder: Encoder, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    save_agent(trained("state", make_venv, encoder), one)
+    save_agent(trained("state", make_venv, encoder, learning_rate=1e-3), other)
+    (mine,), (foreign,) = one.glob("*.safetensors"), other.glob("*.safetensors")
+    mine.write_bytes(foreign.read_bytes())
+    with pytest.raises(CheckpointError, match=r"is not what the record beside it describes"):
+        loaded(one, "state", make_venv, encoder)
