@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,24 +25,33 @@ from .optimiser import optimisers_of
 
 FORMAT_VERSION = 1
 RECORD = "agent.json"
+MORE = "more."
+"""Before the names of tensors that are kept with the agent."""
 
 
 class AgentError(ValueError):
     """A saved agent that cannot be used; the message names the file, what was expected and the cure."""
 
 
-def save_agent(agent: BaseAlgorithm, folder: Path | str) -> None:
+def save_agent(
+    agent: BaseAlgorithm,
+    folder: Path | str,
+    tensors: Mapping[str, Tensor] = MappingProxyType({}),
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write an agent of `make_agent`: weights, optimisers, steps, and what it was made of.
+
+    tensors, facts: more to keep with it, in the same moment, for `read_agent`.
 
     The replay buffer of an off-policy agent is not kept: a loaded one fills it again, with random actions as
     at its start, before its next update.
     """
     folder = Path(folder)
     recipe: Recipe = agent.recipe  # type: ignore[attr-defined]
-    tensors = _tensors(agent)
-    mark = fingerprint(tensors)
+    kept = _tensors(agent) | {MORE + name: tensor for name, tensor in tensors.items()}
+    mark = fingerprint(kept)
     weights = f"weights-{mark}.safetensors"
-    write_tensors(folder / weights, tensors)
+    write_tensors(folder / weights, kept)
     record = {
         "format_version": FORMAT_VERSION,
         "recipe": asdict(recipe),
@@ -53,6 +63,7 @@ def save_agent(agent: BaseAlgorithm, folder: Path | str) -> None:
         },  # their moments are among the tensors
         "weights": weights,
         "fingerprint": mark,
+        "facts": dict(facts),
     }
     write_json(folder / RECORD, record)
     for old in folder.glob("weights-*.safetensors"):
@@ -84,6 +95,12 @@ def load_agent(
     return agent
 
 
+def read_agent(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and facts that `save_agent` was given to keep with the agent."""
+    record = _read_record(folder)
+    return _below(MORE, read_tensors(folder / record["weights"], record["fingerprint"])), record["facts"]
+
+
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
@@ -111,11 +128,11 @@ def _restore(
     """Put weights, optimisers and counters into a fresh agent."""
     for prefix, module in _modules(agent):
         try:
-            module.load_state_dict(_below(prefix, tensors))
+            module.load_state_dict(_below(f"{prefix}.", tensors))
         except RuntimeError as error:
             raise AgentError(f"{folder} does not fit the agent it describes: {error}") from error
     for name, optimiser in optimisers_of(agent):
-        state = {"state": _nested(_below(f"optimiser.{name}", tensors)), **record["optimisers"][name]}
+        state = {"state": _nested(_below(f"optimiser.{name}.", tensors)), **record["optimisers"][name]}
         optimiser.load_state_dict(state)
     if "log_ent_coef" in tensors:
         with torch.no_grad():
@@ -146,11 +163,7 @@ def _modules(agent: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(f"{prefix}."): value
-        for name, value in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _nested(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gqn_transfer.files import read_json
+from gqn_transfer.files import read_json, write_text
 
 from .suites import Cell
 
@@ -87,7 +87,7 @@ def append_row(path: Path, row: CurveRow) -> None:
     path = Path(path)
     size = path.stat().st_size if path.exists() else 0
     if size and not path.read_bytes().endswith(b"\n"):
-        raise RecordError(f"{path}: the last line is torn; call repair_curve(path), then append.")
+        raise RecordError(f"{path}: the last line is torn; call rewind_curve(path, steps), then append.")
     cells = (int(row.steps), float(row.score), float(row.return_mean), float(row.return_std))
     line = ",".join(repr(value) for value in (*cells, int(row.episodes), float(row.wall_seconds)))
     with path.open("a", encoding="utf-8") as file:
@@ -96,14 +96,18 @@ def append_row(path: Path, row: CurveRow) -> None:
         os.fsync(file.fileno())
 
 
-def repair_curve(path: Path) -> bool:
-    """Drop a last line without a newline, left by a crash; True when there was one."""
-    data = Path(path).read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole == len(data):
-        return False
-    os.truncate(path, whole)
-    return True
+def rewind_curve(path: Path, steps: int) -> float:
+    """Drop every evaluation after `steps` and a torn last line; return the seconds of the one at `steps`.
+
+    RecordError if there is none.
+    """
+    curve = read_curve(path, allow_torn=True)
+    if steps not in curve.steps:
+        raise RecordError(f"{path} has no evaluation at {steps} steps")
+    kept = int(np.flatnonzero(curve.steps == steps)[0]) + 1
+    lines = Path(path).read_text(encoding="utf-8").split("\n")[: kept + 1]
+    write_text(path, "\n".join(lines) + "\n")
+    return float(curve.wall_seconds[kept - 1])
 
 
 def read_curve(path: Path, *, allow_torn: bool = False) -> Curve:
@@ -227,6 +231,5 @@ def _as_curve(rows: list[CurveRow]) -> Curve:
 def _malformed(path: Path, number: int, what: str) -> RecordError:
     return RecordError(
         f"{path}, line {number}: {what}. Expected the header {HEADER!r} and one such row per "
-        f"evaluation. repair_curve(path) drops a torn last line; otherwise delete the cell's "
-        f"folder and run the suite again."
+        f"evaluation. Delete the cell's folder and run the suite again."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 import traceback
@@ -25,6 +24,7 @@ from gqn_transfer.files import write_json
 from gqn_transfer.reference import difference_warning
 
 from .evaluation import evaluate
+from .interrupted import begin, go_on, keep
 from .provenance import library_versions, machine
 from .records import CurveRow, append_row
 from .suites import Cell
@@ -40,53 +40,59 @@ def run_cell(
     frames: int = 0,
     provenance: dict[str, Any] | None = None,
 ) -> None:
-    """Run `cell` from its start and leave `folder` finished, or recorded as failed.
+    """Run `cell`, from where an interrupted try stands, and leave `folder` finished or recorded as failed.
 
     encoder: for methods that need one; frames: what its pretraining rendered.
     """
     torch.set_num_threads(1)  # cells run side by side, one core each
-    if folder.exists():
-        shutil.rmtree(folder)  # an interrupted try; finished cells never come here
-    write_json(folder / "config.json", _config(cell, provenance or {}))
-    started = time.monotonic()
+    goes_on = begin(folder, _config(cell, provenance or {}))
     try:
-        steps, facts = _learn(cell, folder, encoder)
+        facts = _learn(cell, folder, encoder, goes_on)
     except Exception:
         write_json(folder / "done.json", {"failed": traceback.format_exc()})
         return
-    seconds = time.monotonic() - started
-    done = {
-        "wall_seconds": round(seconds, 1),
-        "env_steps": steps,
-        "env_steps_per_second": round(steps / seconds, 1),
-        "pretraining_frames": frames if method_named(cell.method).needs_weights else 0,
-    }
-    write_json(folder / "done.json", done | facts)
+    facts["pretraining_frames"] = frames if method_named(cell.method).needs_weights else 0
+    write_json(folder / "done.json", facts)
 
 
-def _learn(cell: Cell, folder: Path, source: Source | None) -> tuple[int, dict[str, Any]]:
+def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool) -> dict[str, Any]:
     row, encoder = method_named(cell.method), load_encoder(source) if source else None
     options = cell.run_options
     warning = _scene_warning(cell.task, options["image_size"], source) if row.needs_weights else ""
     if warning:
         print(f"{folder.name}: {warning}", file=sys.stderr)
+    started = time.monotonic()
     training = make_venv(cell, options["num_envs"])
-    training.seed(cell.seed)
-    agent = make_agent(
-        cell.method, training, encoder=encoder, algo=cell.algo, seed=cell.seed, **cell.agent_options
-    )
+    if goes_on:
+        agent, seconds = go_on(folder, training, encoder)
+        started -= seconds
+    else:
+        training.seed(cell.seed)
+        agent = make_agent(
+            cell.method, training, encoder=encoder, algo=cell.algo, seed=cell.seed, **cell.agent_options
+        )
     views = cell.agent_options.get("views", 1)
     held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder, views=views)
-    started = time.monotonic()
     record = partial(_record, agent, held_out, cell, folder, started)
-    record()
+    if not goes_on:
+        record()
     while agent.num_timesteps < cell.steps:
         left = cell.steps - agent.num_timesteps
         agent.learn(min(options["evaluate_every"], left), reset_num_timesteps=False)
         record()
-    return agent.num_timesteps, {
+        keep(agent, folder)
+    return _facts(agent, time.monotonic() - started) | {
         "encoder_fingerprint": encoder.fingerprint if encoder and row.needs_weights else "",
         "scene_warning": warning,
+    }
+
+
+def _facts(agent: BaseAlgorithm, seconds: float) -> dict[str, Any]:
+    """What is known of a finished agent."""
+    return {
+        "wall_seconds": round(seconds, 1),
+        "env_steps": agent.num_timesteps,
+        "env_steps_per_second": round(agent.num_timesteps / seconds, 1),
         "gradient_steps": gradient_steps(agent),
         "auxiliary_frames": agent.auxiliary.collector.frames if hasattr(agent, "auxiliary") else 0,
     }

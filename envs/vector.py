@@ -16,6 +16,7 @@ from gymnasium.vector.utils import batch_space
 from mujoco.batch import Batch
 
 from .arm import PICTURE_SIZE
+from .bookmarks import Bookmark, EpisodeLog
 from .cameras import DOME, FIXED_CAMERA, CameraPose
 from .control import checked_actions
 from .errors import check_choice
@@ -95,6 +96,7 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self._reader, self._control = FrameReader.of(self._model), self.setting.make_control()
         self._scratch = mujoco.MjData(self._model)
         self._rngs = [seeding.np_random(None)[0] for _ in range(num_envs)]
+        self._log = EpisodeLog(num_envs)
         self._cameras: list[Iterator[CameraPose]] = []
         self._poses = [FIXED_CAMERA] * num_envs
         self._plans = np.zeros((num_envs, 0))
@@ -126,6 +128,7 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         if not self._cameras:
             raise ResetNeeded("step before the first reset")
         actions = checked_actions(np.asarray(actions), (self.num_envs, self._control.action_size))
+        self._log.add(actions)
         self._fields.ctrl[:] = self._control.commands(actions, self._jacobian())
         self._steps += 1
         self._move_targets(np.arange(self.num_envs))
@@ -157,6 +160,15 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         )
         return SceneViews(*(values.reshape(self.num_envs, count, *values.shape[1:]) for values in found))
 
+    def bookmark(self) -> Bookmark:
+        """Where the episodes are: `begin_as`, a reset without a seed and the actions lead there again."""
+        return self._log.bookmark(self._control.action_size)
+
+    def begin_as(self, generators: Sequence[dict[str, Any]]) -> None:
+        """Let the next reset begin the episodes of a bookmark."""
+        for rng, state in zip(self._rngs, generators, strict=True):
+            rng.bit_generator.state = state  # type: ignore[assignment]
+
     def close_extras(self, **_: Any) -> None:
         """End the threads and give their GL contexts back."""
         self._pool.close()
@@ -167,6 +179,7 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         """Begin new episodes in the rows `which`."""
         self._batch.reset(which, stage=NO_STAGE)
         for row in which:
+            self._log.begin(row, self._rngs[row])
             episode = self.setting.start(self._scratch, self._looks[row], self._rngs[row])
             self._fields.qpos[row] = self._scratch.qpos
             self._fields.mocap_pos[row] = self._scratch.mocap_pos

@@ -16,7 +16,7 @@ from gqn_transfer.benchmarks.records import (
     read_curve,
     read_encoders,
     read_suite,
-    repair_curve,
+    rewind_curve,
 )
 from gqn_transfer.benchmarks.suites import Cell
 from gqn_transfer.files import write_json
@@ -78,30 +78,26 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
     assert json.loads(path.read_text()) == {"x": 1}
 
 
-@pytest.mark.parametrize("torn", ["2000,0.", "2000,0.5,1.0,2.0,50,1"])
-def test_torn_line_is_refused_then_repaired(tmp_path: Path, torn: str) -> None:
+@pytest.mark.parametrize("torn", ["", "2000,0.", "2000,0.5,1.0,2.0,50,1"])
+def test_a_curve_is_cut_back_to_an_evaluation(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "curve.csv"
     for row in ROWS:
         append_row(path, row)
     with path.open("a") as file:
         file.write(torn)
-    with pytest.raises(RecordError, match=r"curve.csv, line 4.*truncated.*repair_curve"):
-        read_curve(path)
-    with pytest.raises(RecordError, match="repair_curve"):
-        append_row(path, ROWS[0])
+    if torn:
+        with pytest.raises(RecordError, match=r"curve.csv, line 4.*truncated.*Delete the cell's folder"):
+            read_curve(path)
+        with pytest.raises(RecordError, match="rewind_curve"):
+            append_row(path, ROWS[0])
     assert len(read_curve(path, allow_torn=True).steps) == 2
-    assert repair_curve(path)
-    assert not repair_curve(path)
+    assert rewind_curve(path, ROWS[1].steps) == ROWS[1].wall_seconds
     append_row(path, CurveRow(2000, 0.5, 1.0, 2.0, 50, 12.0))
     assert read_curve(path).steps.tolist() == [0, 1000, 2000]
-
-
-def test_torn_header_is_repaired_to_an_empty_file(tmp_path: Path) -> None:
-    path = tmp_path / "curve.csv"
-    path.write_text("steps,sco")
-    assert repair_curve(path)
-    append_row(path, ROWS[0])
-    assert read_curve(path).score.tolist() == [0.02]
+    assert rewind_curve(path, 0) == ROWS[0].wall_seconds
+    assert read_curve(path).steps.tolist() == [0]
+    with pytest.raises(RecordError, match=r"curve\.csv has no evaluation at 1000 steps"):
+        rewind_curve(path, 1000)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +117,7 @@ def test_malformed_curves_name_file_line_header_and_cure(tmp_path: Path, text: s
     path.write_text(text)
     with pytest.raises(RecordError) as error:
         read_curve(path)
-    for part in (str(path), where, HEADER, "delete the cell's folder"):
+    for part in (str(path), where, HEADER, "Delete the cell's folder"):
         assert part in str(error.value)
 
 

@@ -1,0 +1,96 @@
+"""An agent in the middle of its training: saved with all that decides how it goes on, bit for bit.
+
+Only between two rollouts of an on-policy algorithm: its buffer is then empty. What SB3 draws comes from the
+global generators of NumPy and PyTorch, so that these are part of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
+from torch import Tensor
+
+from .algorithms import algorithm_named
+from .augmentation import RandomShiftVecEnv
+from .build import Recipe
+from .eyes import EncoderSource
+from .saving import load_agent, read_agent, save_agent
+
+LAST_SEEN = "last_observation."
+"""Before the keys of the observation that the agent acts on next."""
+
+
+def can_resume(recipe: Recipe) -> bool:
+    """True if an agent goes on as if it had not been stopped: off-policy ones lose their replay buffer,
+    `gqn-aux` the views that it has collected."""
+    return not algorithm_named(recipe.algo).is_off_policy and recipe.method != "gqn-aux"
+
+
+def save_training(agent: BaseAlgorithm, folder: Path) -> None:
+    """Write an agent of `make_agent` between two rollouts, its environments and generators with it."""
+    venv: VecEnv = agent.get_env()  # type: ignore[assignment]
+    (bookmark,) = venv.env_method("bookmark", indices=[0])
+    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    facts = {
+        "environments": bookmark.generators,
+        "numpy": [name, position, has_gauss, gauss],
+        "shift": None if (shift := _shift(venv)) is None else shift.rng.bit_generator.state,
+    }
+    tensors = {
+        "actions": torch.from_numpy(bookmark.actions),
+        "numpy_keys": torch.from_numpy(keys.astype(np.int64)),
+        "torch": torch.get_rng_state(),
+    }
+    if agent.device.type == "cuda":
+        tensors["torch_cuda"] = torch.cuda.get_rng_state(agent.device)
+    for key, values in agent._last_obs.items():  # type: ignore[union-attr]
+        tensors[LAST_SEEN + key] = torch.from_numpy(np.ascontiguousarray(values))
+    save_agent(agent, folder, tensors, facts)
+
+
+def load_training(
+    folder: Path, venv: VecEnv, encoder: EncoderSource | None = None, device: str = "auto"
+) -> BaseAlgorithm:
+    """The agent that `save_training` wrote: `learn` goes on as if it had never stopped."""
+    agent = load_agent(folder, venv, encoder, device)
+    tensors, facts = read_agent(folder)
+    venv = agent.get_env()  # type: ignore[assignment]
+    _live_again(venv, facts["environments"], tensors["actions"].numpy())
+    agent._last_obs = {
+        key.removeprefix(LAST_SEEN): value.numpy()
+        for key, value in tensors.items()
+        if key.startswith(LAST_SEEN)
+    }
+    begun = not len(tensors["actions"])
+    agent._last_episode_starts = np.full(venv.num_envs, begun)
+    if (shift := _shift(venv)) is not None:
+        shift.rng.bit_generator.state = facts["shift"]
+    _restore_global_generators(facts, tensors)
+    return agent
+
+
+def _live_again(venv: VecEnv, generators: list[dict[str, Any]], actions: np.ndarray) -> None:
+    """Bring the environments and all wrappers to where they were in the running episodes."""
+    venv.env_method("begin_as", generators, indices=[0])
+    venv.unwrapped._reset_seeds()  # a seed given before would win
+    venv.reset()
+    for each in actions:
+        venv.step(each)
+
+
+def _restore_global_generators(facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    name, position, has_gauss, gauss = facts["numpy"]
+    keys = tensors["numpy_keys"].numpy().astype(np.uint32)
+    np.random.set_state((name, keys, position, has_gauss, gauss))  # noqa: NPY002
+    torch.set_rng_state(tensors["torch"])
+    if "torch_cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["torch_cuda"])
+
+
+def _shift(venv: VecEnv) -> RandomShiftVecEnv | None:
+    return unwrap_vec_wrapper(venv, RandomShiftVecEnv)

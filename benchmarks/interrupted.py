@@ -1,0 +1,51 @@
+"""Interrupted cells: what they keep while they run, and how they go on from there, bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from gqn_transfer.agents.resuming import can_resume, load_training, save_training
+from gqn_transfer.agents.saving import RECORD
+from gqn_transfer.encoder import Encoder
+from gqn_transfer.files import read_json, write_json
+
+from .records import rewind_curve
+
+AGENT = "agent"
+"""Folder inside a cell's: its agent at the last evaluation."""
+
+
+def keep(agent: BaseAlgorithm, folder: Path) -> None:
+    """Save the agent of the cell in `folder`, just evaluated, if it is one that can go on."""
+    if can_resume(agent.recipe):  # type: ignore[attr-defined]
+        save_training(agent, folder / AGENT)
+
+
+def begin(folder: Path, config: dict[str, Any]) -> bool:
+    """Prepare a cell's folder: True if it goes on; otherwise nothing is left of earlier tries.
+
+    It goes on where the same cell, run by the same versions, has kept an agent.
+    """
+    earlier = read_json(folder / "config.json") if (folder / AGENT / RECORD).exists() else {}
+    if earlier and all(earlier[key] == config[key] for key in ("cell", "versions")):
+        (folder / "done.json").unlink(missing_ok=True)  # of a try that failed
+        return True
+    if folder.exists():
+        shutil.rmtree(folder)
+    write_json(folder / "config.json", config)
+    return False
+
+
+def go_on(folder: Path, venv: VecEnv, encoder: Encoder | None) -> tuple[BaseAlgorithm, float]:
+    """The agent where it stood, and the seconds it had run; its curve is cut back to there."""
+    agent = load_training(folder / AGENT, venv, encoder)
+    seconds = rewind_curve(folder / "curve.csv", agent.num_timesteps)
+    config = read_json(folder / "config.json")
+    resumed_at = [*config.get("resumed_at", []), agent.num_timesteps]
+    write_json(folder / "config.json", config | {"resumed_at": resumed_at})
+    return agent, seconds

@@ -1,0 +1,115 @@
+"""Cells that are killed go on from their last evaluation, to the same curve; others start anew."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gqn_transfer.benchmarks import interrupted, run_cell
+from gqn_transfer.benchmarks.records import read_curve
+from gqn_transfer.benchmarks.suites import Cell
+from gqn_transfer.files import read_json, write_json
+
+CELL = Cell(
+    "t", "Reach-v0", "state", "ppo", "fixed", "", 0, 1000,
+    (("batch_size", 50), ("episodes", 2), ("evaluate_every", 250), ("num_envs", 2)),
+)  # fmt: skip
+VERSIONS = {"versions": {"revision": "abc"}}
+
+
+class Killed(BaseException):
+    """No `except Exception` holds it up: as a kill would be."""
+
+
+def killed_at(steps: int, monkeypatch: pytest.MonkeyPatch, before_keeping: bool) -> None:
+    """Let the next cell die at its evaluation of that many steps, before or after its agent is kept."""
+
+    def keep(agent: Any, folder: Path) -> None:
+        if agent.num_timesteps >= steps and before_keeping:
+            raise Killed
+        interrupted.keep(agent, folder)
+        if agent.num_timesteps >= steps:
+            raise Killed
+
+    monkeypatch.setattr(run_cell, "keep", keep)
+
+
+def figures(folder: Path) -> list[list[float]]:
+    """The curve without its seconds."""
+    return [column.tolist() for column in read_curve(folder / "curve.csv")[:-1]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "cell"
+    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    return folder
+
+
+def run_killed(folder: Path, steps: int, before_keeping: bool = False) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at(steps, patch, before_keeping)
+        with pytest.raises(Killed):
+            run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+
+
+def test_it_goes_on_to_the_same_curve(whole: Path, tmp_path: Path) -> None:
+    run_killed(tmp_path / "cell", 500)
+    run_killed(tmp_path / "cell", 750, before_keeping=True)
+    assert read_curve(tmp_path / "cell/curve.csv").steps.tolist() == [0, 250, 500, 750]
+    with (tmp_path / "cell/curve.csv").open("a") as file:
+        file.write("1000,0.")
+    run_cell.run_cell(CELL, tmp_path / "cell", None, provenance=VERSIONS)
+    assert figures(tmp_path / "cell") == figures(whole)
+    assert read_json(tmp_path / "cell/config.json")["resumed_at"] == [500, 500]
+    ours, theirs = (read_json(folder / "done.json") for folder in (tmp_path / "cell", whole))
+    assert ours["gradient_steps"] == theirs["gradient_steps"] > 0
+    assert ours["env_steps"] == theirs["env_steps"] == 1000
+
+
+def test_seconds_are_those_of_all_tries(tmp_path: Path) -> None:
+    folder = tmp_path / "cell"
+    run_killed(folder, 500)
+    text = (folder / "curve.csv").read_text().splitlines()
+    steps, *rest = text[-1].split(",")
+    text[-1] = ",".join([steps, *rest[:-1], "5000.0"])
+    (folder / "curve.csv").write_text("\n".join(text) + "\n")
+    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    assert read_curve(folder / "curve.csv").wall_seconds[-1] > 5000
+    assert 5000 < read_json(folder / "done.json")["wall_seconds"] < 5100
+
+
+def test_other_versions_start_anew(whole: Path, tmp_path: Path) -> None:
+    run_killed(tmp_path / "cell", 500)
+    run_cell.run_cell(CELL, tmp_path / "cell", None, provenance={"versions": {"revision": "def"}})
+    config = read_json(tmp_path / "cell/config.json")
+    assert config["versions"] == {"revision": "def"}
+    assert "resumed_at" not in config
+    assert figures(tmp_path / "cell") == figures(whole)
+
+
+def test_a_failure_is_forgotten_when_the_cell_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "cell"
+    run_killed(folder, 500)
+    write_json(folder / "done.json", {"failed": "No space left on device"})
+    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    assert not read_json(folder / "done.json").get("failed")
+    assert read_json(folder / "config.json")["resumed_at"] == [500]
+
+
+def test_a_curve_that_lacks_the_evaluation_fails_and_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "cell"
+    run_killed(folder, 500)
+    lines = (folder / "curve.csv").read_text().splitlines()
+    (folder / "curve.csv").write_text("\n".join(lines[:-1]) + "\n")
+    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    assert "curve.csv has no evaluation at 500 steps" in read_json(folder / "done.json")["failed"]
+
+
+def test_off_policy_cells_keep_nothing_and_start_anew(tmp_path: Path) -> None:
+    cell = CELL._replace(
+        algo="sac", steps=20, options=(("episodes", 1), ("evaluate_every", 10), ("num_envs", 2))
+    )
+    run_cell.run_cell(cell, tmp_path / "cell", None, provenance=VERSIONS)
+    assert not (tmp_path / "cell/agent").exists()
+    assert not read_json(tmp_path / "cell/done.json").get("failed")
