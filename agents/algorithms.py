@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from stable_baselines3 import A2C, PPO, SAC, TD3
+from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from .critic_eyes import CriticEyesSACPolicy, CriticEyesTD3Policy
+from .refilling import RefillingSAC, RefillingTD3
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,21 @@ class Algorithm:
     """Keyword arguments of `EncoderAdam`."""
     critic_eyes: type[BasePolicy] | None = None
     """Off-policy: the policy whose critic trains the eyes."""
+    noise: float = 0.0
+    """Deviation of the exploration's noise, where the policy has none of its own."""
 
     @property
     def is_off_policy(self) -> bool:
         """True if it learns from a replay buffer."""
         return self.critic_eyes is not None
+
+    def updates_per_step(self, settings: Mapping[str, Any], num_envs: int) -> float:
+        """Gradient steps that come with an environment step."""
+        if self.is_off_policy:
+            return settings["gradient_steps"] / (settings["train_freq"] * num_envs)
+        if "batch_size" in settings:
+            return settings["n_epochs"] / settings["batch_size"]
+        return 1 / (settings["n_steps"] * num_envs)
 
 
 DISCOUNT = 0.95
@@ -81,8 +92,8 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
             ACTOR_CRITIC,
             {"eps": 1e-5},
         ),
-        "sac": Algorithm(SAC, REPLAY, {}, {}, CriticEyesSACPolicy),
-        "td3": Algorithm(TD3, REPLAY, {}, {}, CriticEyesTD3Policy),
+        "sac": Algorithm(RefillingSAC, REPLAY, {}, {}, CriticEyesSACPolicy),
+        "td3": Algorithm(RefillingTD3, REPLAY, {}, {}, CriticEyesTD3Policy, noise=0.2),
     }
 )
 """Name -> algorithm."""

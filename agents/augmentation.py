@@ -14,27 +14,38 @@ from torch import Tensor
 
 
 class RandomShiftVecEnv(VecEnvWrapper):
-    """Shifts every image by up to `pixels` in each direction, filling up with the edge.
+    """Shifts all images of an episode by one offset of up to `pixels`, filling up with the edge.
 
-    For on-policy algorithms: the shift happens when the image is seen, not in the update, which then
-    compares the probabilities of one and the same observation (in-update shifts bias PPO's ratio, Raileanu
-    et al. 2021).
+    For on-policy algorithms. The shift happens when the image is seen, not in the update, which then compares
+    the probabilities of one and the same observation (shifts in the update bias PPO's ratio, Raileanu et al.
+    2021). From step to step it would look like motion and hide where things are.
     """
 
     def __init__(self, venv: VecEnv, pixels: int, rng: np.random.Generator) -> None:
         super().__init__(venv)
         self.pixels, self.rng = pixels, rng
+        self.offsets = np.zeros((2, venv.num_envs), int)
+        """Rows and columns by which the images of each environment are shifted now."""
 
     def reset(self) -> VecEnvObs:
+        self.offsets = self._drawn(self.num_envs)
         return self._shift(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = self.venv.step_wait()
+        for index in np.flatnonzero(dones):
+            last = infos[index]["terminal_observation"]
+            (image,) = shifted(last["image"][None], self.offsets[:, [index]])
+            infos[index]["terminal_observation"] = last | {"image": image}
+        self.offsets[:, dones] = self._drawn(int(dones.sum()))
         return self._shift(observations), rewards, dones, infos
+
+    def _drawn(self, count: int) -> np.ndarray:
+        return self.rng.integers(-self.pixels, self.pixels + 1, (2, count))
 
     def _shift(self, observations: VecEnvObs) -> VecEnvObs:
         assert isinstance(observations, dict)
-        return observations | {"image": random_shift(observations["image"], self.pixels, self.rng)}
+        return observations | {"image": shifted(observations["image"], self.offsets)}
 
 
 class RandomShiftReplayBuffer(DictReplayBuffer):
@@ -59,25 +70,23 @@ class RandomShiftReplayBuffer(DictReplayBuffer):
     def _shift(self, observations: dict[str, Tensor]) -> dict[str, Tensor]:
         images = observations["image"]  # channels first, since SB3 has transposed them
         height, width = images.shape[2:]
+        offsets = self.rng.integers(-self.pixels, self.pixels + 1, (2, len(images)))
         rows, columns = (
-            torch.from_numpy(indices).to(images.device)
-            for indices in shifted_indices(len(images), height, width, self.pixels, self.rng)
+            torch.from_numpy(indices).to(images.device) for indices in shifted_indices(offsets, height, width)
         )
         each = torch.arange(len(images), device=images.device)[:, None, None]
         moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
         return observations | {"image": moved.permute(0, 3, 1, 2)}
 
 
-def random_shift(images: np.ndarray, pixels: int, rng: np.random.Generator) -> np.ndarray:
-    """(B, H, W, C) -> the same shape, each image shifted by its own offset in [-pixels, pixels]²."""
+def shifted(images: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(B, H, W, C) -> the same shape, each image shifted by its own of the offsets (2, B)."""
     batch, height, width, _ = images.shape
-    rows, columns = shifted_indices(batch, height, width, pixels, rng)
+    rows, columns = shifted_indices(offsets, height, width)
     return images[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def shifted_indices(
-    batch: int, height: int, width: int, pixels: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (B, H) and columns (B, W) to take, one offset an image; beyond the edge, the edge."""
-    rows, columns = rng.integers(-pixels, pixels + 1, (2, batch, 1))
+def shifted_indices(offsets: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (B, H) and columns (B, W) to take, for offsets (2, B); beyond the edge, the edge."""
+    rows, columns = offsets[:, :, None]
     return np.clip(np.arange(height) + rows, 0, height - 1), np.clip(np.arange(width) + columns, 0, width - 1)

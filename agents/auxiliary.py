@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ CAPACITY = 8_192
 BATCH = 16
 """States of one auxiliary step, which comes with each of the agent's."""
 CLIP = 0.5
-"""Largest norm of its gradient: that of PPO's own."""
+"""Largest norm of its gradient, before it is weighted: that of PPO's own."""
 SCHEDULE_STEPS = 200_000
 """Environment steps over which the schedule of `PRESET` runs down."""
 PRESET = PRESETS["cpu-30min"]
@@ -101,14 +100,15 @@ class AuxiliaryBound:
         self.model = GQN(encoder.config, seed=seed).to(policy.device)
         self.model.representation = encoder.representation  # type: ignore[assignment]
         decoder = RenderingDecoder(self.model, PRESET.label_weights)
-        self.objective = Objective(self.model, {"rendering": decoder}, {"rendering": weight}, VIEWS - 1)
+        self.objective = Objective(self.model, {"rendering": decoder}, {"rendering": 1.0}, VIEWS - 1)
+        self.weight = weight
         self.config = dataclasses.replace(PRESET, steps=SCHEDULE_STEPS)
         self.collector, self.rng = collector, np.random.default_rng([seed, EVERY])
         self.parameters = list(self.model.parameters())
         policy.optimizer.add_param_group({"params": list(self.model.generator.parameters())})
-        policy.optimizer.register_step_pre_hook(self._before_step)
+        policy.optimizer.before_step = self._add_gradients  # type: ignore[attr-defined]
 
-    def _before_step(self, optimiser: torch.optim.Optimizer, *_: Any) -> None:
+    def _add_gradients(self) -> None:
         if len(self.collector) < BATCH:
             return
         gradients = self._gradients()
@@ -117,12 +117,12 @@ class AuxiliaryBound:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
     def _gradients(self) -> list[torch.Tensor | None]:
-        """Of the weighted bound on states that the agent has met, clipped; None where it does not reach."""
+        """Of the bound on states that the agent has met, clipped, then weighted; None where it has none."""
         progress = self.collector.frames * EVERY // VIEWS  # in environment steps
         batch = self.collector.sample(BATCH, self.rng)
         with torch.enable_grad(), autocast(self.objective.device):
             loss, _ = self.objective(batch, schedule(self.config, progress), self.rng)
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         norm = torch.nn.utils.get_total_norm([one for one in gradients if one is not None])
-        scale = (CLIP / (norm + 1e-6)).clamp(max=1)
+        scale = self.weight * (CLIP / (norm + 1e-6)).clamp(max=1)
         return [None if one is None else one * scale for one in gradients]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 
 from gqn_transfer.encoder import Encoder
@@ -18,6 +19,7 @@ from .auxiliary import AuxiliaryBound, SceneCollector
 from .encoded_vec_env import EncodedVecEnv
 from .extractors import GQNExtractor, PixelExtractor, VectorExtractor
 from .eyes import EncoderSource, shared
+from .inputs import fit_inputs
 from .knobs import Knobs, split
 from .methods import Method, combination, method_named
 from .optimiser import EncoderAdam
@@ -68,24 +70,38 @@ def make_agent(
     `Encoder`; its weights stay as they are, also where the agent trains eyes that start from them.
     """
     algorithm, row = algorithm_named(algo), combination(method, algo)
-    knobs, settings = split(method, overrides)
-    _check_settings(algo, algorithm, settings)
-    policy = (algorithm.critic_eyes if row.trains_eyes else None) or "MultiInputPolicy"
+    knobs, changed = split(method, overrides)
+    _check_settings(algo, algorithm, changed)
+    settings = {**algorithm.settings, **changed}
+    training = _training_env(method, venv, encoder, algorithm, knobs, seed, device)
+    updates = algorithm.updates_per_step(settings, venv.num_envs)
     agent = algorithm.kind(
-        policy,
-        _training_env(method, venv, encoder, algorithm, knobs, seed, device),
-        policy_kwargs=_policy(row, algorithm, knobs, encoder, seed),
+        (algorithm.critic_eyes if row.trains_eyes else None) or "MultiInputPolicy",
+        training,
+        policy_kwargs=_policy(row, algorithm, knobs, encoder, updates, seed),
         seed=seed,
         device=device,
         **_replay(row, algorithm, knobs, seed),
-        **{**algorithm.settings, **settings},
+        **_exploration(algorithm, venv),
+        **settings,
     )
+    fit_inputs(agent)
+    training.seed(environment_seed(seed))
     if row.auxiliary:
         collector = unwrap_vec_wrapper(agent.get_env(), SceneCollector)  # type: ignore[arg-type]
         agent.auxiliary = AuxiliaryBound(agent.policy, collector, knobs.auxiliary_weight, seed)  # type: ignore
     fingerprint = shared(encoder).fingerprint if encoder is not None and row.needs_weights else ""
     agent.recipe = Recipe(method, algo, seed, overrides, fingerprint)  # type: ignore[attr-defined]
     return agent
+
+
+def environment_seed(seed: int) -> int:
+    """Of an agent's first environment; the others count on from it.
+
+    SB3 takes the agent's own seed, with which neighbours would share all environments but one. Those of
+    evaluations are below.
+    """
+    return 2**31 + int(np.random.SeedSequence([seed, 3]).generate_state(1)[0] % 2**30)
 
 
 def _training_env(
@@ -102,12 +118,13 @@ def _training_env(
 
 
 def _policy(
-    row: Method, algorithm: Algorithm, knobs: Knobs, encoder: EncoderSource | None, seed: int
+    row: Method, algorithm: Algorithm, knobs: Knobs, encoder: EncoderSource | None, updates: float, seed: int
 ) -> dict[str, Any]:
-    """Keyword arguments of the policy."""
+    """Keyword arguments of the policy; `updates` come with an environment step."""
     extractor, arguments = _extractor(row, knobs, encoder, seed)
-    layers = [knobs.head_width] * 2
-    rates = {"encoder_rate": knobs.encoder_rate, "warm_up": knobs.warm_up} if row.eyes == "finetuned" else {}
+    layers, rates = [knobs.head_width] * 2, {}
+    if row.eyes == "finetuned":
+        rates = {"encoder_rate": knobs.encoder_rate, "warm_up": round(knobs.warm_up * updates)}
     return {
         **algorithm.policy,
         "net_arch": layers if algorithm.is_off_policy else {"pi": layers, "vf": layers},
@@ -148,6 +165,14 @@ def _replay(row: Method, algorithm: Algorithm, knobs: Knobs, seed: int) -> dict[
         return {}
     arguments = {"pixels": knobs.shift, "rng": _shift_rng(seed)}
     return {"replay_buffer_class": RandomShiftReplayBuffer, "replay_buffer_kwargs": arguments}
+
+
+def _exploration(algorithm: Algorithm, venv: VecEnv) -> dict[str, Any]:
+    """The noise of algorithms whose policy has none of its own."""
+    if not algorithm.noise:
+        return {}
+    size = venv.action_space.shape
+    return {"action_noise": NormalActionNoise(np.zeros(size), np.full(size, algorithm.noise))}
 
 
 def _shift_rng(seed: int) -> np.random.Generator:

@@ -1,6 +1,6 @@
 """The study's variable: what turns an observation into features. One class per kind of eyes.
 
-All end in the same `Trunk`, so that methods differ in their eyes only.
+All scale their inputs alike and end in the same `Trunk`, so that methods differ in their eyes only.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from gqn_transfer.precision import autocast
 
 from .eyes import EYES, EncoderSource
+from .inputs import InputScale
 from .knobs import NETWORKS
 
 SMALLEST_IMAGE = 36
 """Pixels a side below which NatureCNN's strides leave nothing."""
+SEEN = ("image", "representation")
+"""Keys of what is seen."""
 FEATURES = 256
 """Width of the features every method hands to actor and critic."""
 
@@ -28,34 +31,52 @@ class Trunk(nn.Sequential):
         super().__init__(nn.Linear(inputs, FEATURES), nn.LayerNorm(FEATURES), nn.Tanh())
 
 
-class VectorExtractor(BaseFeaturesExtractor):
+class Extractor(BaseFeaturesExtractor):
+    """Base of all: inputs of its own, scaled, through the trunk."""
+
+    def __init__(self, observation_space: spaces.Dict, seen: int) -> None:
+        """seen: how many of the inputs, the last ones, come from what is seen."""
+        super().__init__(observation_space, FEATURES)
+        rest = others_size(observation_space)
+        self.scale = InputScale(rest + seen, slice(rest, None))
+        self.trunk = Trunk(rest + seen)
+
+    def inputs(self, observations: dict[str, Tensor]) -> Tensor:
+        """What there is to know, (B, n): others first, then what is seen."""
+        raise NotImplementedError
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        return self.trunk(self.scale(self.inputs(observations)))
+
+
+class VectorExtractor(Extractor):
     """Observations that are vectors already: the oracle's state, or the representation of `EncodedVecEnv`."""
 
     def __init__(self, observation_space: spaces.Dict) -> None:
-        super().__init__(observation_space, FEATURES)
-        self.trunk = Trunk(sum(vector_size(space) for space in observation_space.spaces.values()))
+        codes = observation_space.spaces.get("representation")
+        super().__init__(observation_space, vector_size(codes) if codes is not None else 0)
 
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        return self.trunk(torch.cat([observations[key].flatten(1) for key in sorted(observations)], 1))
+    def inputs(self, observations: dict[str, Tensor]) -> Tensor:
+        seen = [observations["representation"]] if "representation" in observations else []
+        return torch.cat([others(observations), *seen], 1)
 
 
-class ImageExtractor(BaseFeaturesExtractor):
+class ImageExtractor(Extractor):
     """Base of those that look at `image`: eyes, and the trunk on what they see and on the rest.
 
     Eyes see in bf16 where the hardware has it; the trunk and what follows compute in fp32.
     """
 
     def __init__(self, observation_space: spaces.Dict, eyes: nn.Module, seen: int) -> None:
-        super().__init__(observation_space, FEATURES)
+        super().__init__(observation_space, seen)
         self.eyes = eyes
-        self.trunk = Trunk(seen + others_size(observation_space))
 
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+    def inputs(self, observations: dict[str, Tensor]) -> Tensor:
         # SB3 has put channels first and divided uint8 images by 255 already
         images, viewpoints = observations["image"], observations["viewpoint"]
         with autocast(images.device):
             seen = self.eyes(images, viewpoints).float()
-        return self.trunk(torch.cat([others(observations), seen], 1))
+        return torch.cat([others(observations), seen], 1)
 
 
 class PixelExtractor(ImageExtractor):
@@ -109,13 +130,13 @@ class GQNExtractor(ImageExtractor):
 
 
 def others(observations: dict[str, Tensor]) -> Tensor:
-    """Everything but the image, (B, n), in the order of the keys."""
-    return torch.cat([observations[key].flatten(1) for key in sorted(observations) if key != "image"], 1)
+    """Everything that is not seen, (B, n), in the order of the keys."""
+    return torch.cat([observations[key].flatten(1) for key in sorted(observations) if key not in SEEN], 1)
 
 
 def others_size(space: spaces.Dict) -> int:
     """Length of `others`."""
-    return sum(vector_size(part) for key, part in space.spaces.items() if key != "image")
+    return sum(vector_size(part) for key, part in space.spaces.items() if key not in SEEN)
 
 
 def vector_size(space: spaces.Space) -> int:

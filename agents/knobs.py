@@ -31,8 +31,8 @@ class Knobs:
     """Convolutions: methods that learn them from pixels; a key of `NETWORKS`."""
     encoder_rate: float = 0.3
     """Learning rate of a pretrained encoder relative to the rest: fine-tuning."""
-    warm_up: int = 1_000
-    """Gradient steps over which that rate rises from 0: fine-tuning."""
+    warm_up: int = 20_000
+    """Environment steps over which that rate rises from 0: fine-tuning."""
     auxiliary_weight: float = 1.0
     """Of the GQN's bound beside the agent's loss."""
 

@@ -18,6 +18,10 @@ class EncoderAdam(torch.optim.Adam):
     factor rises from 0: heads that know nothing yet would otherwise spoil what pretraining has learned.
     """
 
+    before_step: Callable[[], None] | None = None
+    """Called once before each step, with the gradients in place. PyTorch's own hooks would run twice, in this
+    `step` and in that of `Adam`, once the process has made a plain `Adam`."""
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -38,6 +42,8 @@ class EncoderAdam(torch.optim.Adam):
         super().__init__(groups, lr=lr, **keywords)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        if self.before_step is not None:
+            self.before_step()
         rates = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["lr"] *= _factor(group)

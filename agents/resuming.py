@@ -36,12 +36,14 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
     venv: VecEnv = agent.get_env()  # type: ignore[assignment]
     (bookmark,) = venv.env_method("bookmark", indices=[0])
     name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    shift = _shift(venv)
     facts = {
         "environments": bookmark.generators,
         "numpy": [name, position, has_gauss, gauss],
-        "shift": None if (shift := _shift(venv)) is None else shift.rng.bit_generator.state,
+        "shift": shift.rng.bit_generator.state if shift else None,
     }
     tensors = {
+        "offsets": torch.from_numpy(shift.offsets if shift else np.zeros((2, 0), int)),
         "actions": torch.from_numpy(bookmark.actions),
         "numpy_keys": torch.from_numpy(keys.astype(np.int64)),
         "torch": torch.get_rng_state(),
@@ -69,7 +71,7 @@ def load_training(
     begun = not len(tensors["actions"])
     agent._last_episode_starts = np.full(venv.num_envs, begun)
     if (shift := _shift(venv)) is not None:
-        shift.rng.bit_generator.state = facts["shift"]
+        shift.rng.bit_generator.state, shift.offsets = facts["shift"], tensors["offsets"].numpy()
     _restore_global_generators(facts, tensors)
     return agent
 

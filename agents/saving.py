@@ -58,6 +58,7 @@ def save_agent(
         "spaces": _spaces(agent),
         "steps": agent.num_timesteps,
         "updates": getattr(agent, "_n_updates", 0),
+        "auxiliary_frames": agent.auxiliary.collector.frames if hasattr(agent, "auxiliary") else 0,
         "optimisers": {
             name: {"param_groups": each.state_dict()["param_groups"]} for name, each in optimisers_of(agent)
         },  # their moments are among the tensors
@@ -138,8 +139,10 @@ def _restore(
         with torch.no_grad():
             agent.log_ent_coef.copy_(tensors["log_ent_coef"])  # type: ignore[attr-defined]
     agent.num_timesteps, agent._n_updates = record["steps"], record["updates"]
-    if hasattr(agent, "learning_starts"):
-        agent.learning_starts += agent.num_timesteps
+    if hasattr(agent, "refill"):
+        agent.refill = agent.learning_starts  # type: ignore[attr-defined]
+    if hasattr(agent, "auxiliary"):
+        agent.auxiliary.collector.frames = record["auxiliary_frames"]
 
 
 def _tensors(agent: BaseAlgorithm) -> dict[str, Tensor]:

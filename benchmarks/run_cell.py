@@ -67,7 +67,6 @@ def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool) -> di
         agent, seconds = go_on(folder, training, encoder)
         started -= seconds
     else:
-        training.seed(cell.seed)
         agent = make_agent(
             cell.method, training, encoder=encoder, algo=cell.algo, seed=cell.seed, **cell.agent_options
         )

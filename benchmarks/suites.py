@@ -217,9 +217,11 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
 
 
 def with_encoder(suite: Suite, encoder: str) -> Suite:
-    """The suite with `encoder` (a name, a path, or a function of your own) in place of the GQN's."""
+    """The suite with `encoder` (a name, a path, or a function of your own) in place of the GQN's, also where
+    its architecture alone is taken. Controls of another training stay as they are."""
     cells = tuple(
-        cell._replace(encoder=encoder) if cell.method.startswith("gqn") else cell for cell in suite.cells
+        cell._replace(encoder=encoder) if TRAINED_BY.get(cell.method) == "gqn" else cell
+        for cell in suite.cells
     )
     return dataclasses.replace(suite, cells=cells)
 

@@ -1,13 +1,14 @@
 """Random shift: a crop of the padded image, another one each time, seeded; images only."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
-from gqn_transfer.agents.augmentation import RandomShiftReplayBuffer, RandomShiftVecEnv, random_shift
+from gqn_transfer.agents.augmentation import RandomShiftReplayBuffer, RandomShiftVecEnv, shifted
 
 Make = Callable[..., VecEnv]
 
@@ -20,39 +21,57 @@ def pictures(count: int = 20) -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (count, 9, 9, 3), np.uint8)
 
 
+def drawn(count: int, pixels: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).integers(-pixels, pixels + 1, (2, count))
+
+
 def test_shift_is_a_crop_of_the_padded_image() -> None:
-    images = pictures(200)
-    shifted = random_shift(images, 2, np.random.default_rng(0))
-    assert (shifted.shape, shifted.dtype) == (images.shape, np.uint8)
-    offsets = set()
-    for before, after in zip(images, shifted, strict=True):
+    images, offsets = pictures(200), drawn(200)
+    for before, after, (row, column) in zip(images, shifted(images, offsets), offsets.T, strict=True):
         padded = np.pad(before, ((2, 2), (2, 2), (0, 0)), "edge")
-        crops = {(r, c): padded[r : r + 9, c : c + 9] for r in range(5) for c in range(5)}
-        found = [offset for offset, crop in crops.items() if np.array_equal(crop, after)]
-        assert len(found) == 1
-        offsets.update(found)
-    assert len(offsets) == 25  # each of them happens
+        np.testing.assert_array_equal(after, padded[2 + row : 11 + row, 2 + column : 11 + column])
 
 
 def test_no_shift_is_identity() -> None:
-    np.testing.assert_array_equal(random_shift(pictures(), 0, np.random.default_rng(0)), pictures())
+    np.testing.assert_array_equal(shifted(pictures(), np.zeros((2, 20), int)), pictures())
 
 
-def test_shift_is_seeded() -> None:
-    a, b, c = (random_shift(pictures(), 2, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(a, c)
+def shifted_venv(make_venv: Make, seed: int = 0, **how: Any) -> RandomShiftVecEnv:
+    return RandomShiftVecEnv(make_venv(**how), 3, np.random.default_rng(seed))
 
 
-def test_shift_env_changes_images_only(make_venv: Make) -> None:
-    raw, shifted = make_venv(), RandomShiftVecEnv(make_venv(), 3, np.random.default_rng(0))
-    for before, after in (
-        (raw.reset(), shifted.reset()),
-        (raw.step(actions(raw))[0], shifted.step(actions(shifted))[0]),
-    ):
-        assert not np.array_equal(before["image"], after["image"])
+def test_every_offset_happens_and_is_seeded(make_venv: Make) -> None:
+    def offsets(seed: int) -> list[tuple[int, ...]]:
+        venv = shifted_venv(make_venv, seed, count=2, horizon=1)
+        venv.reset()
+        found = []
+        for _ in range(150):
+            found += map(tuple, venv.offsets.T)
+            venv.step(actions(venv))
+        return found
+
+    assert set(offsets(0)) == {(row, column) for row in range(-3, 4) for column in range(-3, 4)}
+    assert offsets(0) == offsets(0) != offsets(1)
+
+
+def test_an_episode_keeps_its_offset_to_its_last_image(make_venv: Make) -> None:
+    raw, ours = make_venv(2, horizon=3), shifted_venv(make_venv, count=2, horizon=3)
+    pairs = [(raw.reset(), ours.reset())]
+    first = ours.offsets.copy()
+    for _ in range(2):
+        pairs.append((raw.step(actions(raw))[0], ours.step(actions(ours))[0]))
+    for before, after in pairs:
+        np.testing.assert_array_equal(after["image"], shifted(before["image"], first))
         for key in ("viewpoint", "goal"):
             np.testing.assert_array_equal(before[key], after[key])
+    observation, _, dones, infos = ours.step(actions(ours))
+    theirs, *_, their_infos = raw.step(actions(raw))
+    assert dones.all()
+    for index in range(2):
+        last, their_last = (each[index]["terminal_observation"]["image"] for each in (infos, their_infos))
+        np.testing.assert_array_equal(last[None], shifted(their_last[None], first[:, [index]]))
+    assert not np.array_equal(ours.offsets, first)
+    np.testing.assert_array_equal(observation["image"], shifted(theirs["image"], ours.offsets))
 
 
 def filled_buffer(

@@ -108,13 +108,34 @@ def test_its_gradient_is_added_to_the_agents(arms: Callable[[], VecEnv]) -> None
     eyes = list(agent.policy.features_extractor.eyes.encoder.representation.parameters())
     for parameter in eyes:
         parameter.grad = torch.ones_like(parameter)
-    agent.auxiliary._before_step(agent.policy.optimizer)
+    agent.policy.optimizer.before_step()
     added = [p.grad - 1 for p in eyes]
     assert sum(float(one.abs().sum()) for one in added) > 0
     gradients = agent.auxiliary._gradients()
     norm = torch.nn.utils.get_total_norm([one for one in gradients if one is not None])
     assert norm <= module.CLIP * 1.01
     assert agent.policy.features_extractor.trunk[0].weight.grad is None
+
+
+def test_a_plain_adam_elsewhere_does_not_double_it(arms: Callable[[], VecEnv]) -> None:
+    agent = agent_on(arms())
+    calls: list[int] = []
+    agent.policy.optimizer.before_step = lambda: calls.append(1)
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    agent.policy.optimizer.step()
+    assert calls == [1]
+
+
+def test_the_weight_counts_although_the_gradient_is_clipped(arms: Callable[[], VecEnv]) -> None:
+    def norm(weight: float) -> float:
+        agent = agent_on(arms(), auxiliary_weight=weight)
+        collector_of(agent).reset()
+        act(collector_of(agent), 8 * EVERY)
+        found = [one for one in agent.auxiliary._gradients() if one is not None]
+        return float(torch.nn.utils.get_total_norm(found))
+
+    assert norm(4.0) == pytest.approx(4 * module.CLIP, rel=1e-3)
+    assert norm(0.5) == pytest.approx(0.5 * module.CLIP, rel=1e-3)
 
 
 def test_no_weight_no_change(arms: Callable[[], VecEnv]) -> None:
@@ -140,6 +161,7 @@ def test_generator_and_its_moments_are_saved(arms: Callable[[], VecEnv], tmp_pat
     states = [one.policy.optimizer.state_dict()["state"] for one in (agent, again)]
     assert states[0].keys() == states[1].keys()
     assert again.auxiliary.model.representation is again.policy.features_extractor.eyes.encoder.representation
+    assert collector_of(again).frames == collector_of(agent).frames > 0
     again.learn(16, reset_num_timesteps=False)
 
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.augmentation import RandomShiftReplayBuffer, RandomShiftVecEnv
-from gqn_transfer.agents.build import make_agent, observe
+from gqn_transfer.agents.build import environment_seed, make_agent, observe
 from gqn_transfer.agents.encoded_vec_env import EncodedVecEnv
 from gqn_transfer.agents.extractors import ImageExtractor, VectorExtractor
 from gqn_transfer.agents.eyes import BorrowedEyes
@@ -20,6 +20,7 @@ from gqn_transfer.agents.knobs import KNOBS, Knobs, knobs_of
 from gqn_transfer.agents.methods import METHODS, method_named
 from gqn_transfer.agents.optimiser import EncoderAdam
 from gqn_transfer.agents.views import RecentViews
+from gqn_transfer.benchmarks.evaluation import EVALUATION_SEED
 from gqn_transfer.benchmarks.run_cell import gradient_steps
 from gqn_transfer.encoder import Encoder
 
@@ -51,6 +52,10 @@ def networks(agent: Any) -> list[Any]:
     return [agent.actor, agent.critic] if hasattr(agent, "critic") else [agent.policy]
 
 
+STATISTICS = ("feature_mean", "feature_std", "scale.mean", "scale.scale")
+"""Of inputs: fitted once, never trained."""
+
+
 @pytest.mark.parametrize(("method", "algo"), COMBINATIONS)
 def test_every_method_learns_with_every_algorithm(
     method: str, algo: str, make_venv: Make, encoder: Encoder
@@ -64,7 +69,7 @@ def test_every_method_learns_with_every_algorithm(
     for network, old in zip(networks(agent), before, strict=True):
         now = network.features_extractor.state_dict()
         still = {name for name, value in now.items() if torch.equal(value, old[name])}
-        assert still <= {name for name in now if name.endswith(("feature_mean", "feature_std"))}
+        assert still <= {name for name in now if name.endswith(STATISTICS)}
 
 
 @pytest.mark.parametrize(("method", "algo"), COMBINATIONS)
@@ -144,7 +149,7 @@ def test_overrides_reach_the_algorithm(make_venv: Make, encoder: Encoder) -> Non
 
 
 def test_knobs_reach_their_parts(make_venv: Make, encoder: Encoder) -> None:
-    agent = build("gqn-finetune", make_venv, encoder, head_width=32, encoder_rate=0.1, warm_up=7, views=2)
+    agent = build("gqn-finetune", make_venv, encoder, head_width=32, encoder_rate=0.1, warm_up=28, views=2)
     assert agent.policy.mlp_extractor.policy_net[0].out_features == 32
     (group,) = (g for g in agent.policy.optimizer.param_groups if "factor" in g)
     assert (group["factor"], group["warm_up"]) == (0.1, 7)
@@ -158,6 +163,37 @@ def test_knobs_reach_their_parts(make_venv: Make, encoder: Encoder) -> None:
     sac = build("pixels-aug", make_venv, encoder, "sac", shift=3, head_width=16)
     assert sac.replay_buffer.pixels == 3
     assert sac.actor.latent_pi[0].out_features == 16
+
+
+def test_the_warm_up_is_counted_in_environment_steps(make_venv: Make, encoder: Encoder) -> None:
+    def updates(algo: str, **how: Any) -> int:
+        agent = build("gqn-finetune", make_venv, encoder, algo, warm_up=400, **how)
+        optimiser = (agent.critic if hasattr(agent, "critic") else agent.policy).optimizer
+        return next(group["warm_up"] for group in optimiser.param_groups if "factor" in group)
+
+    assert updates("ppo", batch_size=4, n_epochs=3) == 300
+    assert updates("ppo", batch_size=8, n_epochs=1) == 50
+    assert updates("a2c", n_steps=4) == 50  # two environments
+    assert updates("sac", gradient_steps=1) == 200
+
+
+def test_td3_explores(make_venv: Make, encoder: Encoder) -> None:
+    agent = build("state", make_venv, encoder, "td3").learn(8)
+    seen = agent.get_env().reset()
+    actions = [agent._sample_action(0, agent.action_noise, 2)[0] for agent._last_obs in (seen, seen)]
+    assert not np.array_equal(*actions)
+    assert build("state", make_venv, encoder, "sac").action_noise is None
+
+
+def test_neighbouring_seeds_share_no_environment(make_venv: Make, encoder: Encoder) -> None:
+    def seeds(seed: int) -> set[int]:
+        first = build("state", make_venv, encoder, seed=seed).get_env().unwrapped._seeds
+        assert first == [environment_seed(seed), environment_seed(seed) + 1]
+        return {environment_seed(seed) + index for index in range(1000)}
+
+    found = [seeds(seed) for seed in (*range(12), 1000, 1001)]
+    assert len(set.union(*found)) == sum(map(len, found))
+    assert min(map(min, found)) > EVALUATION_SEED + 1000 * 1_000_000
 
 
 def test_every_knob_belongs_to_some_method() -> None:

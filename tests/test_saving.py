@@ -96,13 +96,15 @@ def test_a_loaded_agent_learns_as_one_that_was_never_saved(
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
+@pytest.mark.parametrize("counts_on", [True, False])
+@pytest.mark.parametrize("algo", ["sac", "td3"])
 def test_replay_is_filled_again_before_the_next_update(
-    make_venv: Make, encoder: Encoder, tmp_path: Path
+    algo: str, counts_on: bool, make_venv: Make, encoder: Encoder, tmp_path: Path
 ) -> None:
-    save_agent(trained("state", make_venv, encoder, "sac"), tmp_path)
+    save_agent(trained("state", make_venv, encoder, algo), tmp_path)
     again = loaded(tmp_path, "state", make_venv, encoder)
     before = copy.deepcopy(again.critic.state_dict())
-    again.learn(4, reset_num_timesteps=False)
+    again.learn(4, reset_num_timesteps=not counts_on)
     assert all(torch.equal(value, before[name]) for name, value in again.critic.state_dict().items())
     again.learn(8, reset_num_timesteps=False)
     assert any(not torch.equal(value, before[name]) for name, value in again.critic.state_dict().items())

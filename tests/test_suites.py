@@ -13,6 +13,7 @@ from gqn_transfer.benchmarks.suites import (
     OPTION_KEYS,
     SUITES,
     Cell,
+    Suite,
     grid,
     suite_named,
     with_encoder,
@@ -91,6 +92,13 @@ def test_another_encoder_replaces_the_gqns() -> None:
     for before, after in zip(SUITES["quick"].cells, ours.cells, strict=True):
         assert after.encoder == ("mine.py:make" if before.method == "gqn-frozen" else before.encoder)
         assert (after.name == before.name) == (before.method != "gqn-frozen")
+
+
+def test_the_architectures_control_gets_the_encoder_too() -> None:
+    methods = dict.fromkeys(["pixels-gqn-arch", "random-frozen"], 1)
+    cells = grid("t", ["Reach-v0"], ["fixed"], methods, [0], "small")
+    arch, random = with_encoder(Suite("t", cells), "mine").cells
+    assert (arch.encoder, random.encoder) == ("mine", cells[1].encoder)
 
 
 def test_options_go_to_the_run_or_to_the_agent() -> None:
