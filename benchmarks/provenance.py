@@ -10,6 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
+from gqn_transfer.precision import has_fast_bf16
+
 LIBRARIES = ("gqn-transfer", "torch", "mujoco", "gymnasium", "stable-baselines3", "numpy", "safetensors")
 
 
@@ -21,10 +25,11 @@ def library_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores and operating system, without the host's name."""
+    """Processor, cores, whether it computes in bf16, and operating system, without the host's name."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
+        "bf16": "yes" if has_fast_bf16(torch.device("cpu")) else "no",
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -20,7 +20,7 @@ SHARED: Mapping[str, Choice] = MappingProxyType(
 )
 """What every method may choose from."""
 OWN: Mapping[str, Mapping[str, Choice]] = MappingProxyType(
-    {"pixels-aug": {"shift": (1, 2, 4), "network": ("nature", "drq")}}
+    {"pixels-aug": {"shift": (0, 1, 2, 4), "network": ("nature", "drq")}}
 )
 """What a method may choose from beside that: two things at most."""
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
