@@ -1,8 +1,8 @@
-"""What a trunk is given: centred, and what was seen brought to unit variance, the same way for every method.
+"""What a trunk is given: centred, and what was seen at unit variance, in the same way for every method.
 
-What eyes say of all images alike is much more than what differs, for new eyes a hundred times. The trunk's
-LayerNorm sees one image at a time and cannot take the common part out: differences would drown in it, and raw
-pixels start with a fifth of the signal that standardised codes have.
+What new eyes say of all images alike is five to seven times what differs. The trunk's LayerNorm sees one
+image at a time and cannot take the common part out: raw pixels would start with a fifth of the signal that
+standardised codes have.
 """
 
 from __future__ import annotations
