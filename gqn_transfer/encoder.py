@@ -121,6 +121,8 @@ def load_gqn(name_or_path: str | os.PathLike[str]) -> GQN:
     config, tensors = _read(folder)
     model = GQN(config)
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    if not any(name.startswith("generator.") for name in weights):
+        raise CheckpointError(f"{folder} is an encoder without its generator: load it with load_encoder")
     load_into(model, weights, folder)
     return model.eval()
 

@@ -1,0 +1,73 @@
+"""Put the encoder of a finished run into the package, in half precision: its card is still to be written.
+
+python scripts/ship_encoder.py runs/autoencoder jaco-small-ae --encoder-only --figures figures/evaluation.csv
+"""
+
+import csv
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from tyro.conf import Positional
+
+from gqn_transfer.checkpoint import load_tensors, read_record, save_checkpoint
+from gqn_transfer.encoder import SHIPPED, find_checkpoint
+
+CARD = {
+    "prior_sample_psnr": ("image", "arm", "target"),
+    "probe_mlp_median_error": ("hand", "target", "joint_1", "joint_2", "joint_6"),
+    "probe_ridge_median_error": ("hand", "target"),
+}
+"""Figures of a card's table and the parts that it names."""
+
+
+def main(
+    run: Positional[Path], name: Positional[str], encoder_only: bool = False, figures: Path | None = None
+) -> None:
+    """Ship an encoder.
+
+    Args:
+        run: Folder that `gqn-bench pretrain` wrote.
+        name: Under which it ships.
+        encoder_only: Leave the generator out: a control needs none.
+        figures: evaluation.csv of `gqn-bench evaluate`: prints the rows of the card's table.
+    """
+    source, target = find_checkpoint(run), SHIPPED / name
+    record, tensors = read_record(source), load_tensors(source)
+    if encoder_only:
+        tensors = {key: value for key, value in tensors.items() if ".generator." not in key}
+    halved = {key: value.half() if key.startswith("model.") else value for key, value in tensors.items()}
+    save_checkpoint(target, halved, without_paths(record))
+    shutil.copy(source / "reference.safetensors", target)
+    size = sum(path.stat().st_size for path in target.iterdir()) / 2**20
+    print(f"{target}: {size:.1f} MiB, fingerprint {read_record(target)['fingerprint']}")
+    if figures is not None:
+        print("\n".join(card_rows(figures, run.name)))
+
+
+def without_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with a command that names no folder of this machine."""
+    words = shlex.split(record["provenance"]["command"])
+    command = shlex.join([Path(word).name if Path(word).is_absolute() else word for word in words])
+    return record | {"provenance": record["provenance"] | {"command": command}}
+
+
+def card_rows(figures: Path, checkpoint: str) -> list[str]:
+    """The card's table, from the evaluation."""
+    with figures.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["checkpoint"] == checkpoint]
+    return [_card_row(row) for row in rows if row["part"] in CARD.get(row["figure"], ())]
+
+
+def _card_row(row: dict[str, str]) -> str:
+    factor, unit, digits = {"m": (100, "cm", 1), "rad": (1, "rad", 2)}.get(row["unit"], (1, row["unit"], 1))
+    value = f"{float(row['value']) * factor:.{digits}f} {unit}"
+    return f"| `{row['figure']}` | {row['part']} | {row['contexts'] or '–'} | {value} |"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    tyro.cli(main)

@@ -1,0 +1,81 @@
+"""What `scripts/ship_encoder.py` puts into the package: the same codes, half the size, no folder's name."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from gqn_transfer.checkpoint import CheckpointError, read_record
+from gqn_transfer.encoder import load_encoder, load_gqn
+from gqn_transfer.files import write_json
+
+SCRIPT = Path(__file__).parents[1] / "scripts/ship_encoder.py"
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ship_encoder", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "SHIPPED", tmp_path)
+    return module
+
+
+@pytest.fixture
+def run(trained_run: Path, tmp_path: Path) -> Path:
+    """A run whose command names a folder."""
+    copied = tmp_path / "run"
+    copied.mkdir()
+    for path in (trained_run / "encoder").iterdir():
+        (copied / path.name).write_bytes(path.read_bytes())
+    (copied / "reference.safetensors").touch()
+    record = read_record(copied)
+    command = {"command": "gqn-bench pretrain --scenes /home/somebody/many --out run"}
+    write_json(copied / "checkpoint.json", record | {"provenance": command})
+    return copied
+
+
+def test_half_precision_gives_the_same_codes(
+    script: ModuleType, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.main(run, "mine")
+    shipped, original = load_encoder(tmp_path / "mine"), load_encoder(run)
+    images, viewpoints = torch.rand(5, 3, 16, 16), torch.randn(5, 7)
+    torch.testing.assert_close(
+        shipped.standardise(shipped(images, viewpoints)),
+        original.standardise(original(images, viewpoints)), atol=2e-2, rtol=0,
+    )  # fmt: skip
+    sizes = [(folder / "weights.safetensors").stat().st_size for folder in (tmp_path / "mine", run)]
+    assert sizes[0] < 0.7 * sizes[1]
+    assert load_gqn(tmp_path / "mine").config == load_gqn(run).config
+    command = read_record(tmp_path / "mine")["provenance"]["command"]
+    assert command == "gqn-bench pretrain --scenes many --out run"
+    assert shipped.fingerprint in capsys.readouterr().out
+
+
+def test_a_control_ships_without_its_generator(script: ModuleType, run: Path, tmp_path: Path) -> None:
+    script.main(run, "mine", encoder_only=True)
+    assert load_encoder(tmp_path / "mine").features_dim == 12
+    with pytest.raises(
+        CheckpointError, match="is an encoder without its generator: load it with load_encoder"
+    ):
+        load_gqn(tmp_path / "mine")
+
+
+def test_the_cards_rows(script: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.csv"
+    path.write_text(
+        "checkpoint,figure,part,contexts,value,unit\n"
+        "run,prior_sample_psnr,image,3,27.96,dB\n"
+        "run,probe_mlp_median_error,hand,1,0.0284,m\n"
+        "run,probe_mlp_median_error,joint_6,1,0.58,rad\n"
+        "run,floor,image,,1.0,\n"
+        "other,probe_mlp_median_error,hand,1,0.5,m\n"
+    )
+    assert script.card_rows(path, "run") == [
+        "| `prior_sample_psnr` | image | 3 | 28.0 dB |",
+        "| `probe_mlp_median_error` | hand | 1 | 2.8 cm |",
+        "| `probe_mlp_median_error` | joint_6 | 1 | 0.58 rad |",
+    ]
