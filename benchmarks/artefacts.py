@@ -67,17 +67,19 @@ def scenes_for(encoder: str, folder: Path) -> tuple[Scenes, Scenes] | None:
     return make_scenes(SCENES[scenes], folder / "scenes" / scenes)
 
 
-def ready(encoder: str, folder: Path, threads: int) -> Path | str:
+def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None) -> Path | str:
     """The checkpoint of `encoder`; a recipe is trained on `threads` cores in `folder`/encoders first.
 
-    The name of a function that makes an encoder stays what it is.
+    The name of a function that makes an encoder stays what it is. `Unfinished` if `seconds` were too few.
     """
     scenes = scenes_for(encoder, folder)
     if scenes is None:
         return encoder if is_function(encoder) else find_checkpoint(encoder)
     torch.set_num_threads(threads)
     place = folder / "encoders" / encoder
-    result = pretrain(PRESETS[ENCODERS[encoder].preset], *scenes, place, provenance=provenance())
+    result = pretrain(
+        PRESETS[ENCODERS[encoder].preset], *scenes, place, max_seconds=seconds, provenance=provenance()
+    )
     if not result.finished:
         raise Unfinished(
             f"pretraining of {encoder} stopped at step {result.step}: run the same command again"

@@ -195,37 +195,81 @@ def gallery(out: Path = Path("gallery"), tasks: tuple[str, ...] = (), seed: int 
 
 @app.command(name="list")
 def list_suites() -> None:
-    """List the suites, with their cells and steps."""
+    """List the suites, with their cells and steps, and about how long this machine takes."""
+    from .hours import seconds_of
+    from .shown import duration
     from .suites import SUITES
 
-    table = Table("suite", "cells", "steps", "what for")
+    table = Table("suite", "cells", "steps", "here, about", "what for")
     for name, suite in SUITES.items():
         steps = sum(cell.steps for cell in suite.cells)
-        table.add_row(name, str(len(suite.cells)), f"{steps:,}", suite.description)
+        seconds = duration(seconds_of(suite.cells))
+        table.add_row(name, str(len(suite.cells)), f"{steps:,}", seconds, suite.description)
     Console().print(table)
 
 
 @app.command(name="run")
 def run(
-    suite: Positional[str], out: Path | None = None, workers: int | None = None, encoder: str | None = None
+    suite: Positional[str],
+    out: Path | None = None,
+    workers: int | None = None,
+    encoder: str | None = None,
+    steps: int | None = None,
+    seeds: tuple[int, ...] = (),
+    tasks: tuple[str, ...] = (),
+    methods: tuple[str, ...] = (),
+    time_limit: float | None = None,
+    retry_failed: bool = False,
 ) -> None:
-    """Run a suite: its scenes, its encoders, its cells. What is finished is skipped.
+    """Run a suite: scenes, encoders, cells. What has ended is skipped, what was interrupted goes on.
+
+    Exit status: 1 if cells have failed, 3 if the time was up before all had ended.
 
     Args:
-        suite: A name from `gqn-bench list`.
-        out: Folder for everything; runs/SUITE by default.
-        workers: Cells side by side; one per core by default.
+        suite: A name from `gqn-bench list`, a file of your own that ends in .toml, or FILE.py:CELLS.
+        out: Folder for everything; runs/SUITE by default. Several commands may share it.
+        workers: Cells side by side; one per core by default, as far as memory allows.
         encoder: In place of the GQN's: a name, a folder, or a function of your own as FILE.py:FUNCTION.
+        steps: Budget of every cell instead of the suite's.
+        seeds: Instead of the suite's.
+        tasks: Only these of the suite's.
+        methods: Only these of the suite's.
+        time_limit: Minutes after which nothing is started and running cells stop at their next evaluation.
+        retry_failed: Run cells again that have failed.
     """
-    from .engine import run_suite
-    from .suites import suite_named, with_encoder
+    from .engine import RunOptions, run_suite
+    from .overrides import Overrides, overridden
+    from .shown import summary_of
+    from .suite_files import find_suite, suite_title
+    from .suites import with_encoder
 
-    chosen = suite_named(suite)
+    chosen = overridden(find_suite(suite), Overrides(steps, seeds, tasks, methods))
     if encoder is not None:
         chosen = with_encoder(chosen, encoder)
-    failed = run_suite(chosen, out or Path("runs", suite), workers)
-    if failed:
-        raise SystemExit(f"{failed} cells failed: see done.json in their folders")
+    seconds = None if time_limit is None else 60 * time_limit
+    progress = run_suite(
+        chosen, out or Path("runs", suite_title(suite)), RunOptions(workers, retry_failed, seconds)
+    )
+    print(summary_of(progress))
+    if progress.count("failed"):
+        print("see done.json of the failed cells; --retry-failed runs them again", file=sys.stderr)
+        raise SystemExit(1)
+    if progress.count("done") < len(progress.cells):
+        print("the time was up: the same command goes on", file=sys.stderr)
+        raise SystemExit(3)
+
+
+@app.command(name="status")
+def status(folder: Positional[Path]) -> None:
+    """Say how far a suite is, also one that another command runs.
+
+    Args:
+        folder: What `gqn-bench run --out` writes.
+    """
+    from .progress import progress_in
+    from .shown import progress_table
+
+    Console().print(progress_table(progress_in(folder)))
 
 
 @app.command(name="tune")

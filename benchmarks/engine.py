@@ -1,104 +1,180 @@
-"""Runs encoders and cells of a suite side by side: skips what is finished, records what fails, goes on."""
+"""Runs a suite: encoders and cells side by side, as many as there are slots; goes on whatever happens to one.
+
+Several commands may run one suite in one folder: what one of them has claimed the others leave to it.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from gqn_transfer.files import read_json, write_json
+from gqn_transfer.files import write_json
 
-from .artefacts import pretraining_frames, provenance, ready, scenes_for
-from .processes import worker_pool
-from .records import read_curve
-from .run_cell import run_cell
+from .artefacts import pretraining_frames, provenance
+from .claims import claimed
+from .processes import ProcessEach
+from .progress import Progress, progress_of
+from .records import planned_cells
+from .run_cell import Source
+from .shown import Shown
 from .suites import Cell, Suite
+from .work import Outcome, cell_folder, failed, finished, render_scenes, work_on_cell, work_on_encoder
 
 Job = Cell | str
 """A cell to run, or the name of an encoder to train."""
+TICK = 1.0
+"""Seconds between two looks at what is running."""
+PATIENCE = 5.0
+"""Seconds before asking again for what another command has."""
 
 
-def run_suite(suite: Suite, folder: Path, workers: int | None = None, console: Console | None = None) -> int:
-    """Render scenes, train encoders, run the unfinished cells; return how many cells have failed."""
-    console = console or Console()
+@dataclass(frozen=True)
+class RunOptions:
+    """How a suite is run."""
+
+    workers: int | None = None
+    """Cells side by side; by default one a core, as far as memory allows."""
+    retry_failed: bool = False
+    """Run cells again that have failed."""
+    time_limit: float | None = None
+    """Seconds after which no cell is started, and those that run stop at their next evaluation."""
+
+
+def run_suite(
+    suite: Suite, folder: Path, options: RunOptions | None = None, console: Console | None = None
+) -> Progress:
+    """Render scenes, train encoders, run the unfinished cells; return how far the suite then is."""
+    options, console = options or RunOptions(), console or Console()
+    until = None if options.time_limit is None else time.monotonic() + options.time_limit
     facts = provenance()
     console.print(f"rendering with {facts['machine']['renderer']}", soft_wrap=True)
-    write_json(
-        folder / "suite.json",
-        {"cells": [cell._asdict() | {"options": dict(cell.options)} for cell in suite.cells]},
-    )
-    todo = [cell for cell in suite.cells if not finished(cell_folder(folder, cell))]
-    console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} finished before")
+    _plan(suite, folder)
+    todo = [cell for cell in suite.cells if _is_to_do(cell_folder(folder, cell), options.retry_failed)]
+    console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} ended before")
     encoders = sorted({cell.encoder for cell in todo if cell.encoder})
     for encoder in encoders:
-        scenes_for(encoder, folder)
-    free = sum(not cell.encoder for cell in todo)
-    cores, at_once = os.cpu_count() or 1, len(encoders) + free
-    workers = workers or cores
-    with worker_pool(workers, len(todo), fresh=True) as pool:
-        threads = max(1, cores // max(1, min(workers, at_once)))
-        _Queue(pool, folder, facts, console).run(encoders, todo, threads)
-    return sum(failed(cell_folder(folder, cell)) for cell in suite.cells)
+        while not render_scenes(encoder, folder):
+            time.sleep(PATIENCE)
+    slots = max(1, min(options.workers or default_workers(), len(todo)))
+    with ProcessEach() as pool, Shown(suite.cells, folder, console) as shown:
+        _Queue(pool, slots, folder, facts, until, shown).run([*encoders, *_long_ones_first(todo)])
+    return progress_of(suite.cells, folder)
+
+
+def default_workers(memory_each: float = 2.5e9) -> int:
+    """One worker a core, fewer where memory would not do."""
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, int(available / memory_each)))
+
+
+def _plan(suite: Suite, folder: Path) -> None:
+    """Note the cells in `suite.json`, beside those of earlier commands with other seeds or methods."""
+    cells = [cell._asdict() | {"options": dict(cell.options)} for cell in suite.cells]
+    plan = folder / "suite.json"
+    while True:
+        with claimed(plan) as ours:
+            if ours:
+                before = [cell for cell in planned_cells(folder) if cell not in cells]
+                write_json(plan, {"cells": before + cells})
+                return
+        time.sleep(TICK / 10)
+
+
+def _is_to_do(place: Path, retry_failed: bool) -> bool:
+    return not finished(place) and (retry_failed or not failed(place))
+
+
+def _long_ones_first(cells: Sequence[Cell]) -> list[Cell]:
+    """So that no core waits long at the end; those that wait for no encoder before the others."""
+    return sorted(cells, key=lambda cell: (bool(cell.encoder), -cell.steps))
 
 
 class _Queue:
-    """Jobs of one pool: encoders first, cells without one beside them, the others as theirs gets ready."""
+    """Jobs that wait, jobs that run, and the encoders that are there already."""
 
-    def __init__(self, pool: Executor, folder: Path, facts: dict[str, Any], console: Console) -> None:
-        self.pool, self.folder, self.facts, self.console = pool, folder, facts, console
-        self.jobs: dict[Future[Path | str | None], Job] = {}
+    def __init__(
+        self,
+        pool: Executor,
+        slots: int,
+        folder: Path,
+        facts: dict[str, Any],
+        until: float | None,
+        shown: Shown,
+    ) -> None:
+        self.pool, self.slots, self.folder, self.facts = pool, slots, folder, facts
+        self.until, self.shown = until, shown
+        self.running: dict[Future[Any], Job] = {}
+        self.ready: dict[str, Source] = {}
+        self.not_before: dict[Job, float] = {}
 
-    def run(self, encoders: Sequence[str], cells: Sequence[Cell], threads: int) -> None:
-        """Until every encoder is trained, on `threads` cores, and every cell has ended; a line for each."""
-        for encoder in encoders:
-            self.jobs[self.pool.submit(ready, encoder, self.folder, threads)] = encoder
-        self._submit([cell for cell in cells if not cell.encoder], None)
-        started, count, total = time.monotonic(), 0, len(encoders) + len(cells)
-        while self.jobs:
-            for future in wait(self.jobs, return_when=FIRST_COMPLETED).done:
-                job, result, count = self.jobs.pop(future), future.result(), count + 1
-                if isinstance(job, str):
-                    self._submit([cell for cell in cells if cell.encoder == job], result)
-                self.console.print(self._line(job, count, total, started), soft_wrap=True)
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Until every job has ended or the time is up."""
+        waiting = list(jobs)
+        while waiting or self.running:
+            if self._time_is_up():
+                waiting = []
+            self._start(waiting)
+            for future in self._ended():
+                job = self.running.pop(future)
+                outcome = self._outcome(job, future)
+                if outcome is Outcome.BUSY:
+                    self.not_before[job] = time.monotonic() + PATIENCE
+                    waiting.append(job)
+                elif isinstance(job, str) and outcome is Outcome.STOPPED:
+                    waiting = [one for one in waiting if isinstance(one, str) or one.encoder != job]
+                elif isinstance(job, str):
+                    self.ready[job] = outcome
+                    self.shown.line(f"encoder {job}", "ready")
+                else:
+                    self.shown.cell(job, outcome)
+            self.shown.update()
 
-    def _submit(self, cells: Iterable[Cell], encoder: Path | str | None) -> None:
-        """Long ones first, so that no core waits long at the end."""
+    def _time_is_up(self) -> bool:
+        return self.until is not None and time.monotonic() > self.until
+
+    def _start(self, waiting: list[Job]) -> None:
+        """Fill free slots with jobs that can begin now."""
+        for job in list(waiting):
+            if len(self.running) >= self.slots:
+                return
+            if self._can_begin(job):
+                waiting.remove(job)
+                self.running[self._submit(job, waiting)] = job
+
+    def _can_begin(self, job: Job) -> bool:
+        encoder_is_there = isinstance(job, str) or not job.encoder or job.encoder in self.ready
+        return encoder_is_there and time.monotonic() >= self.not_before.get(job, 0.0)
+
+    def _submit(self, job: Job, waiting: Sequence[Job]) -> Future[Any]:
+        seconds = None if self.until is None else max(0.0, self.until - time.monotonic())
+        if isinstance(job, str):
+            others = sum(self._can_begin(one) for one in waiting) + len(self.running)
+            threads = max(1, (os.cpu_count() or 1) // min(self.slots, 1 + others))
+            return self.pool.submit(work_on_encoder, job, self.folder, threads, seconds)
+        encoder = self.ready.get(job.encoder)
         frames = pretraining_frames(encoder) if encoder else 0
-        for cell in sorted(cells, key=lambda cell: cell.steps, reverse=True):
-            place = cell_folder(self.folder, cell)
-            self.jobs[self.pool.submit(run_cell, cell, place, encoder, frames, self.facts)] = cell
+        return self.pool.submit(work_on_cell, job, self.folder, encoder, frames, self.facts, seconds)
 
-    def _line(self, job: Job, count: int, total: int, started: float) -> str:
-        minutes = (time.monotonic() - started) / 60
-        left = minutes / count * (total - count)
-        name = f"encoder {job}" if isinstance(job, str) else job.name
-        outcome = "ready" if isinstance(job, str) else _outcome(cell_folder(self.folder, job))
-        return f"{count:3d}/{total}  {name:60s} {outcome}  ({minutes:.0f} min, about {left:.0f} to go)"
+    def _ended(self) -> list[Future[Any]]:
+        if not self.running:
+            time.sleep(TICK / 10)
+            return []
+        return list(wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED).done)
 
-
-def cell_folder(folder: Path, cell: Cell) -> Path:
-    """Where a cell of the suite in `folder` lives."""
-    return folder / "cells" / cell.name
-
-
-def finished(folder: Path) -> bool:
-    """True once the cell's last file is there and does not tell of a failure."""
-    return (folder / "done.json").exists() and not failed(folder)
-
-
-def failed(folder: Path) -> bool:
-    """True if the cell ended with a traceback."""
-    path = folder / "done.json"
-    return path.exists() and bool(read_json(path).get("failed"))
-
-
-def _outcome(folder: Path) -> str:
-    if failed(folder):
-        return "[red]failed[/red], see its done.json"
-    last = read_curve(folder / "curve.csv")
-    return f"success {last.score[-1]:.0%}, return {last.return_mean[-1]:.1f}"
+    def _outcome(self, job: Job, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            if isinstance(job, str):
+                raise
+            text = "its process was killed: out of memory? `--retry-failed` goes on from its last evaluation"
+            write_json(cell_folder(self.folder, job) / "done.json", {"failed": text})
+            return Outcome.FAILED

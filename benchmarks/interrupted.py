@@ -34,6 +34,8 @@ def begin(folder: Path, config: dict[str, Any]) -> bool:
     earlier = read_json(folder / "config.json") if (folder / AGENT / RECORD).exists() else {}
     if earlier and all(earlier[key] == config[key] for key in ("cell", "versions")):
         (folder / "done.json").unlink(missing_ok=True)  # of a try that failed
+        for half_written in folder.rglob(".*.tmp"):  # by a try that was killed
+            half_written.unlink()
         return True
     if folder.exists():
         shutil.rmtree(folder)

@@ -1,13 +1,20 @@
-"""Pools of worker processes: spawned, since a GL context must not be forked, and silent on Ctrl-C."""
+"""Pools of worker processes: spawned, since a GL context must not be forked, silent on Ctrl-C, and never left
+behind by a parent that was killed."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import Any
+
+PULSE = 1.0
+"""Seconds between two looks of a worker at whether its parent lives."""
 
 
 @contextmanager
@@ -16,12 +23,7 @@ def worker_pool(workers: int | None, jobs: int, fresh: bool = False) -> Iterator
 
     fresh: a new process for every job. An exception in the block, Ctrl-C among them, drops jobs that wait.
     """
-    pool = ProcessPoolExecutor(
-        max(1, min(workers or os.cpu_count() or 1, jobs)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_die_on_interrupt,
-        max_tasks_per_child=1 if fresh else None,
-    )
+    pool = _pool(max(1, min(workers or os.cpu_count() or 1, jobs)), fresh)
     try:
         yield pool
     except BaseException:
@@ -30,5 +32,44 @@ def worker_pool(workers: int | None, jobs: int, fresh: bool = False) -> Iterator
     pool.shutdown()
 
 
-def _die_on_interrupt() -> None:
+class ProcessEach(Executor):
+    """A process of its own for every job, as many as there are jobs: one that dies takes no other along."""
+
+    def __init__(self) -> None:
+        self._pools: list[ProcessPoolExecutor] = []
+
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        pool = _pool(1)
+        self._pools.append(pool)
+        future = pool.submit(fn, *arguments, **keywords)
+        future.add_done_callback(lambda _: self._end(pool))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        for pool in list(self._pools):
+            pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _end(self, pool: ProcessPoolExecutor) -> None:
+        self._pools.remove(pool)
+        pool.shutdown(wait=False)
+
+
+def _pool(workers: int, fresh: bool = False) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(os.getpid(),),
+        max_tasks_per_child=1 if fresh else None,
+    )
+
+
+def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent's one message is enough
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PULSE)
+    os._exit(1)

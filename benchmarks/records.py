@@ -156,6 +156,11 @@ def read_suite_info(folder: Path) -> dict[str, Any]:
     return _read_json(path) if path.exists() else {}
 
 
+def planned_cells(folder: Path) -> list[dict[str, Any]]:
+    """The cells that `suite.json` lists, as JSON; [] where there is none."""
+    return list(read_suite_info(folder).get("cells", []))
+
+
 def read_encoders(folder: Path) -> list[EncoderRecord]:
     """Every encoder recipe that left a folder under `FOLDER/encoders/`, by name."""
     found = sorted(path for path in (Path(folder) / "encoders").glob("*") if path.is_dir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import traceback
@@ -39,23 +40,28 @@ def run_cell(
     encoder: Source | None,
     frames: int = 0,
     provenance: dict[str, Any] | None = None,
+    seconds: float | None = None,
 ) -> None:
     """Run `cell`, from where an interrupted try stands, and leave `folder` finished or recorded as failed.
 
-    encoder: for methods that need one; frames: what its pretraining rendered.
+    encoder: for methods that need one; frames: what its pretraining rendered; seconds: stop, unfinished, at
+    the first evaluation after as many.
     """
     torch.set_num_threads(1)  # cells run side by side, one core each
     goes_on = begin(folder, _config(cell, provenance or {}))
+    until = math.inf if seconds is None else time.monotonic() + seconds
     try:
-        facts = _learn(cell, folder, encoder, goes_on)
+        facts = _learn(cell, folder, encoder, goes_on, until)
     except Exception:
         write_json(folder / "done.json", {"failed": traceback.format_exc()})
         return
-    facts["pretraining_frames"] = frames if method_named(cell.method).needs_weights else 0
-    write_json(folder / "done.json", facts)
+    if facts:
+        facts["pretraining_frames"] = frames if method_named(cell.method).needs_weights else 0
+        write_json(folder / "done.json", facts)
 
 
-def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool) -> dict[str, Any]:
+def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, until: float) -> dict[str, Any]:
+    """What is known of the finished cell, {} if the time was up before."""
     row, encoder = method_named(cell.method), load_encoder(source) if source else None
     options = cell.run_options
     warning = _scene_warning(cell.task, options["image_size"], source) if row.needs_weights else ""
@@ -76,6 +82,8 @@ def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool) -> di
     if not goes_on:
         record()
     while agent.num_timesteps < cell.steps:
+        if time.monotonic() > until:
+            return {}
         left = cell.steps - agent.num_timesteps
         agent.learn(min(options["evaluate_every"], left), reset_num_timesteps=False)
         record()

@@ -107,9 +107,10 @@ def grid(
     seeds: Iterable[int],
     family: str = "reach",
     tuned: bool = False,
-    **options: int,
+    algo: str = "ppo",
+    **options: Any,
 ) -> tuple[Cell, ...]:
-    """Every combination with PPO.
+    """Every combination.
 
     methods: each method's budget in steps; family: of the encoders, a key of `FAMILIES`; tuned: with the
     settings that `gqn-bench tune` has found.
@@ -118,7 +119,7 @@ def grid(
         raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
     return tuple(
         Cell(
-            suite, task, method, "ppo", camera, encoder_for(method, family), seed, steps,
+            suite, task, method, algo, camera, encoder_for(method, family), seed, steps,
             tuple(sorted((options | (tuned_settings(method) if tuned else {})).items())),
         )
         for task in tasks
@@ -132,6 +133,8 @@ def encoder_for(method: str, family: str) -> str:
     """The method's encoder in a family, "" if it needs none; ValueError if the family lacks it."""
     if method not in TRAINED_BY:
         return ""
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
     known = FAMILIES[family]
     if TRAINED_BY[method] not in known:
         raise ValueError(
@@ -229,5 +232,8 @@ def with_encoder(suite: Suite, encoder: str) -> Suite:
 def suite_named(name: str) -> Suite:
     """The suite of that name; ValueError lists what exists."""
     if name not in SUITES:
-        raise ValueError(f"unknown suite {name!r}; known: {', '.join(SUITES)}")
+        raise ValueError(
+            f"unknown suite {name!r}; known: {', '.join(SUITES)}, or one of your own: "
+            "a file that ends in .toml, or FILE.py:CELLS"
+        )
     return SUITES[name]

@@ -2,18 +2,29 @@
 
 import csv
 import io
+import os
 import re
+import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import engine, run_cell
+from gqn_transfer.benchmarks.engine import RunOptions
+from gqn_transfer.benchmarks.overrides import Overrides, overridden
+from gqn_transfer.benchmarks.processes import ProcessEach
+from gqn_transfer.benchmarks.progress import Progress, progress_in
 from gqn_transfer.benchmarks.records import read_curve, read_suite
 from gqn_transfer.benchmarks.report import write_report
+from gqn_transfer.benchmarks.shown import Shown
 from gqn_transfer.benchmarks.suites import SMALL, SUITES, Cell, Suite
+from gqn_transfer.benchmarks.work import Outcome, cell_folder, finished
 from gqn_transfer.envs import TASKS
 from gqn_transfer.files import read_json, write_json
 from gqn_transfer.reference import read_reference
@@ -21,10 +32,16 @@ from gqn_transfer.reference import read_reference
 SMOKE = SUITES["smoke"]
 
 
+def run(suite: Suite, folder: Path, **options: Any) -> Progress:
+    progress = engine.run_suite(suite, folder, RunOptions(**options), Console(file=io.StringIO()))
+    assert progress.count("failed") == 0
+    return progress
+
+
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smoke")
-    assert engine.run_suite(SMOKE, folder, console=Console(file=io.StringIO())) == 0
+    run(SMOKE, folder)
     return folder
 
 
@@ -67,21 +84,29 @@ def test_the_encoder_was_probed_and_drawn(smoke: Path) -> None:
 
 def test_a_second_run_touches_nothing(smoke: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.glob("*/**/*") if path.is_file()}
-    assert engine.run_suite(SMOKE, smoke, console=Console(file=io.StringIO())) == 0
+    run(SMOKE, smoke)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_an_interrupted_cell_is_run_again_to_the_same_curve(smoke: Path, tmp_path: Path) -> None:
     cell = next(cell for cell in SMOKE.cells if cell.method == "state")
     suite = Suite("one cell", (cell,))
-    place = engine.cell_folder(tmp_path, cell)
-    whole = engine.cell_folder(smoke, cell)
+    place = cell_folder(tmp_path, cell)
+    whole = cell_folder(smoke, cell)
     place.mkdir(parents=True)
     (place / "curve.csv").write_text((whole / "curve.csv").read_text()[:-10])  # killed while writing
-    assert engine.run_suite(suite, tmp_path, console=Console(file=io.StringIO())) == 0
+    run(suite, tmp_path)
     again, before = read_curve(place / "curve.csv"), read_curve(whole / "curve.csv")
     assert again.score.tolist() == before.score.tolist()
     assert again.return_mean.tolist() == before.return_mean.tolist()
+
+
+def queue_of(folder: Path, pool: Executor, slots: int, cells: Sequence[Cell], until: float | None = None):
+    shown = Shown(cells, folder, Console(file=io.StringIO()))
+    return engine._Queue(pool, slots, folder, {}, until, shown)
+
+
+STATE, _, FROZEN = SMOKE.cells
 
 
 def test_cells_without_an_encoder_do_not_wait_for_one(
@@ -90,43 +115,130 @@ def test_cells_without_an_encoder_do_not_wait_for_one(
     """The encoder here is ready only after the state cell has run."""
     free_cell_ran, order = threading.Event(), []
 
-    def train(name: str, folder: Path, threads: int) -> Path:
+    def train(name: str, folder: Path, threads: int, seconds: float | None) -> Path:
         assert free_cell_ran.wait(20), "the state cell waits for an encoder that it does not use"
         order.append(name)
         return tmp_path / "encoder"
 
-    def run(cell: Cell, folder: Path, encoder: Path | None, *_: object) -> None:
+    def work(cell: Cell, folder: Path, encoder: Path | None, *_: object) -> Outcome:
         assert encoder == (tmp_path / "encoder" if cell.encoder else None)
         order.append(cell.method)
         if not cell.encoder:
             free_cell_ran.set()
+        return Outcome.DONE
 
-    monkeypatch.setattr(engine, "ready", train)
-    monkeypatch.setattr(engine, "run_cell", run)
+    monkeypatch.setattr(engine, "work_on_encoder", train)
+    monkeypatch.setattr(engine, "work_on_cell", work)
     monkeypatch.setattr(engine, "pretraining_frames", lambda _: 0)
-    monkeypatch.setattr(engine, "_outcome", lambda _: "")
-    cells = [cell for cell in SMOKE.cells if cell.method in ("state", "gqn-frozen")]
     with ThreadPoolExecutor(2) as pool:
-        queue = engine._Queue(pool, tmp_path, {}, Console(file=io.StringIO()))
-        queue.run(["smoke-gqn"], cells, threads=1)
+        queue_of(tmp_path, pool, 2, (STATE, FROZEN)).run(["smoke-gqn", STATE, FROZEN])
     assert order == ["state", "smoke-gqn", "gqn-frozen"]
 
 
+def test_what_another_command_has_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def work(cell: Cell, *_: object) -> Outcome:
+        asked.append(cell.seed)
+        return Outcome.BUSY if asked == [0] else Outcome.DONE
+
+    monkeypatch.setattr(engine, "work_on_cell", work)
+    monkeypatch.setattr(engine, "PATIENCE", 0.2)
+    cells = (STATE, STATE._replace(seed=1))
+    with ThreadPoolExecutor(1) as pool:
+        queue_of(tmp_path, pool, 1, cells).run(cells)
+    assert asked == [0, 1, 0]
+
+
+def test_when_the_time_is_up_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def work(cell: Cell, *arguments: Any) -> Outcome:
+        given.append(arguments[-1])
+        time.sleep(0.5)
+        return Outcome.STOPPED
+
+    monkeypatch.setattr(engine, "work_on_cell", work)
+    cells = (STATE, STATE._replace(seed=1))
+    with ThreadPoolExecutor(1) as pool:
+        queue_of(tmp_path, pool, 1, cells, until=time.monotonic() + 0.3).run(cells)
+    assert len(given) == 1
+    assert 0 < given[0] <= 0.3
+
+
+def test_cells_of_an_encoder_that_was_not_ready_in_time_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "work_on_encoder", lambda *_: Outcome.STOPPED)
+    with ThreadPoolExecutor(1) as pool:
+        queue_of(tmp_path, pool, 1, (FROZEN,)).run(["smoke-gqn", FROZEN])
+    assert not (tmp_path / "cells").exists()
+
+
+def test_a_time_limit_stops_cells_at_an_evaluation_and_the_next_command_goes_on(
+    smoke: Path, tmp_path: Path
+) -> None:
+    suite = Suite("one cell", (STATE,))
+    progress = run(suite, tmp_path, time_limit=0.0)
+    assert progress.count("done") == 0
+    place = cell_folder(tmp_path, STATE)
+    run_cell.run_cell(STATE, place, None, provenance=engine.provenance(), seconds=0.0)
+    assert not (place / "done.json").exists()
+    assert read_curve(place / "curve.csv").steps.tolist() == [0]
+    assert run(suite, tmp_path).count("done") == 1
+    ours, theirs = (read_curve(cell_folder(each, STATE) / "curve.csv") for each in (tmp_path, smoke))
+    assert ours.return_mean.tolist() == theirs.return_mean.tolist()
+
+
 def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
-    good = next(cell for cell in SMOKE.cells if cell.method == "state")
-    bad = good._replace(task="Reech-v0")
+    bad = STATE._replace(task="Reech-v0")
     text = io.StringIO()
-    failures = engine.run_suite(Suite("two", (bad, good)), tmp_path, console=Console(file=text))
-    assert failures == 1
-    assert "Reech" in read_json(engine.cell_folder(tmp_path, bad) / "done.json")["failed"]
-    assert engine.finished(engine.cell_folder(tmp_path, good))
+    progress = engine.run_suite(Suite("two", (bad, STATE)), tmp_path, console=Console(file=text))
+    assert (progress.count("failed"), progress.count("done")) == (1, 1)
+    assert "Reech" in read_json(cell_folder(tmp_path, bad) / "done.json")["failed"]
     assert "failed" in text.getvalue()
 
 
-def test_a_failed_cell_is_tried_again(tmp_path: Path) -> None:
-    cell: Cell = SMOKE.cells[0]
-    write_json(engine.cell_folder(tmp_path, cell) / "done.json", {"failed": "Traceback"})
-    assert not engine.finished(engine.cell_folder(tmp_path, cell))
+def test_a_failed_cell_is_tried_again_only_when_asked_for(tmp_path: Path) -> None:
+    place = cell_folder(tmp_path, STATE)
+    write_json(place / "done.json", {"failed": "Traceback"})
+    suite = Suite("one", (STATE,))
+    quiet = Console(file=io.StringIO())
+    assert engine.run_suite(suite, tmp_path, console=quiet).count("failed") == 1
+    assert read_json(place / "done.json") == {"failed": "Traceback"}
+    assert run(suite, tmp_path, retry_failed=True).count("done") == 1
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_takes_no_other_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool(ProcessEach):
+        def submit(self, fn: Any, cell: Cell, *rest: Any) -> Any:
+            return super().submit(die if cell.seed else fn, cell, *rest)
+
+    cells = (STATE._replace(seed=1), STATE)
+    with Pool() as pool:
+        queue_of(tmp_path, pool, 2, cells).run(cells)
+    assert "its process was killed" in read_json(cell_folder(tmp_path, cells[0]) / "done.json")["failed"]
+    assert finished(cell_folder(tmp_path, STATE))
+
+
+def test_commands_with_other_seeds_plan_together(tmp_path: Path) -> None:
+    for seeds in ((0,), (1, 2), (0,)):
+        engine._plan(overridden(Suite("one", (STATE,)), Overrides(seeds=seeds)), tmp_path)
+    assert [cell.cell.seed for cell in progress_in(tmp_path).cells] == [1, 2, 0]
+
+
+def test_two_commands_on_one_folder_share_the_work(tmp_path: Path) -> None:
+    cells = tuple(STATE._replace(seed=seed) for seed in range(4))
+    with ThreadPoolExecutor(2) as both:
+        results = [both.submit(run, Suite("four", cells), tmp_path, workers=1) for _ in range(2)]
+    assert all(result.result().count("done") == 4 for result in results)
+    for cell in cells:
+        assert "resumed_at" not in read_json(cell_folder(tmp_path, cell) / "config.json")
+        assert read_curve(cell_folder(tmp_path, cell) / "curve.csv").steps.tolist() == [0, 250, 500]
 
 
 def test_a_budget_smaller_than_the_evaluations_distance_is_kept(tmp_path: Path) -> None:

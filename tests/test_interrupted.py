@@ -59,8 +59,10 @@ def test_it_goes_on_to_the_same_curve(whole: Path, tmp_path: Path) -> None:
     assert read_curve(tmp_path / "cell/curve.csv").steps.tolist() == [0, 250, 500, 750]
     with (tmp_path / "cell/curve.csv").open("a") as file:
         file.write("1000,0.")
+    (tmp_path / "cell/agent/.weights.safetensors.0123.tmp").write_text("half")
     run_cell.run_cell(CELL, tmp_path / "cell", None, provenance=VERSIONS)
     assert figures(tmp_path / "cell") == figures(whole)
+    assert not list((tmp_path / "cell").rglob(".*.tmp"))
     assert read_json(tmp_path / "cell/config.json")["resumed_at"] == [500, 500]
     ours, theirs = (read_json(folder / "done.json") for folder in (tmp_path / "cell", whole))
     assert ours["gradient_steps"] == theirs["gradient_steps"] > 0

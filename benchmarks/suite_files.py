@@ -1,0 +1,94 @@
+"""Suites of your own: a TOML file of grids and cells, or a list of cells in a Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gqn_transfer.agents.methods import combination
+from gqn_transfer.envs.cameras import CAMERA_PATHS
+from gqn_transfer.envs.registry import TASKS
+
+from .suites import OPTION_KEYS, Cell, Suite, grid, suite_named
+
+FILE_KEYS = ("description", "grid", "cell")
+"""Of a suite's file: a line for people, and tables of cells."""
+GRID_KEYS = (
+    *(name for name in inspect.signature(grid).parameters if name not in ("suite", "options")), "options"
+)  # fmt: skip
+CELL_KEYS = tuple(name for name in Cell._fields if name != "suite")
+
+
+def find_suite(name: str) -> Suite:
+    """The suite of a name of `SUITES`, of a TOML file, or of FILE.py:NAME, a list of `Cell`s."""
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        return _checked(Suite(f"cells of {name}", tuple(_list_in(Path(path), attribute))), name)
+    return _checked(_read_toml(Path(name)), name) if name.endswith(".toml") else suite_named(name)
+
+
+def suite_title(name: str) -> str:
+    """What its folder is called: the name, or that of its file."""
+    return Path(name.rpartition(":")[0] or name).stem
+
+
+def _read_toml(path: Path) -> Suite:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    _refuse_unknown(path, "keys", content, FILE_KEYS)
+    cells: list[Cell] = []
+    for table in content.get("grid", []):
+        _refuse_unknown(path, "keys of a [[grid]]", table, GRID_KEYS)
+        cells += _built(path, lambda table=table: grid(path.stem, **(table | table.pop("options", {}))))
+    for table in content.get("cell", []):
+        _refuse_unknown(path, "keys of a [[cell]]", table, CELL_KEYS)
+        cells.append(
+            _built(path, lambda table=table: Cell.from_json({"suite": path.stem, "options": {}} | table))
+        )
+    return Suite(content.get("description", str(path)), tuple(cells))
+
+
+def _built(path: Path, make: Any) -> Any:
+    try:
+        return make()
+    except TypeError as error:  # a key is missing, or of another type
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _list_in(path: Path, attribute: str) -> Iterable[Cell]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise ValueError(f"{path} does not exist, or is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cells = getattr(module, attribute, None)
+    if not isinstance(cells, list | tuple) or not all(isinstance(cell, Cell) for cell in cells):
+        raise ValueError(f"{path} has no list {attribute!r} of gqn_transfer.benchmarks.suites.Cell")
+    return cells
+
+
+def _checked(suite: Suite, name: str) -> Suite:
+    """The suite, if each of its cells can be run; ValueError names the first that cannot."""
+    if not suite.cells:
+        raise ValueError(f"{name} has no cells: give it a [[grid]] or a [[cell]]")
+    if len(set(suite.cells)) < len(suite.cells):
+        raise ValueError(f"{name}: the same cell is listed twice")
+    for cell in suite.cells:
+        _refuse_unknown(name, "options", dict(cell.options), OPTION_KEYS)
+        _refuse_unknown(name, "task", [cell.task], tuple(TASKS))
+        _refuse_unknown(name, "camera", [cell.camera], tuple(CAMERA_PATHS))
+        combination(cell.method, cell.algo)
+    return suite
+
+
+def _refuse_unknown(
+    where: Path | str, what: str, found: Iterable[str] | Mapping[str, Any], known: tuple[str, ...]
+) -> None:
+    if unknown := sorted(set(found) - set(known)):
+        raise ValueError(f"{where}: unknown {what} {', '.join(unknown)}; known: {', '.join(known)}")

@@ -1,0 +1,98 @@
+"""Aggregates over tasks: by hand, against scipy, and what undefined cases give."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+
+from gqn_transfer.benchmarks.aggregates import (
+    normalised,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+)
+from gqn_transfer.benchmarks.statistics import estimate
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def scores(seed: int, runs: int = 6, tasks: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 11, (runs, tasks)) / 10
+
+
+def test_normalised_scores_put_random_at_0_and_the_oracle_at_1() -> None:
+    found = normalised([[0.2, 5.0], [0.6, 10.0]], low=[0.2, 0.0], high=[0.6, 10.0])
+    np.testing.assert_allclose(found, [[0, 0.5], [1, 1]])
+    assert np.isnan(normalised([[0.5]], 0.4, 0.4)).all()
+
+
+def test_the_gap_counts_nothing_above_1() -> None:
+    assert float(optimality_gap(np.array([[0.5, 1.5]]))[0]) == pytest.approx(0.25)
+    assert estimate(scores(0), optimality_gap, rng()).value == pytest.approx(1 - scores(0).mean())
+
+
+def test_a_profile_is_the_share_of_runs_above_each_level() -> None:
+    profile = performance_profile([[0.1, 0.5], [0.5, 0.9]], [0.0, 0.1, 0.5, 0.9], rng())
+    np.testing.assert_allclose(profile[0], [1, 0.75, 0.25, 0])
+    wide = performance_profile(scores(1), np.linspace(0, 1, 11), rng())
+    assert (wide[1] <= wide[0]).all()
+    assert (wide[0] <= wide[2]).all()
+    assert (np.diff(wide[0]) <= 0).all()
+
+
+def test_improvement_is_scipys_u_over_its_largest_value() -> None:
+    ours, theirs = scores(2), scores(3, runs=5)
+    each = [mannwhitneyu(ours[:, task], theirs[:, task]).statistic / 30 for task in range(4)]
+    found = probability_of_improvement(ours, theirs, rng())
+    assert found.value == pytest.approx(np.mean(each))
+    assert found.low < found.value < found.high
+
+
+def test_improvement_over_oneself_is_a_half() -> None:
+    assert probability_of_improvement(scores(2), scores(2), rng()).value == pytest.approx(0.5)
+    better = probability_of_improvement(scores(2) + 2, scores(2), rng())
+    assert better == (1.0, 1.0, 1.0)
+
+
+def test_intervals_have_the_width_of_the_spread() -> None:
+    """Against the deviation of the statistic over many draws of runs."""
+    draw = np.random.default_rng(7)
+    values = [
+        probability_of_improvement(draw.normal(0.5, 1, (10, 1)), draw.normal(0, 1, (10, 1)), rng(), 2).value
+        for _ in range(400)
+    ]
+    widths = [
+        np.subtract(
+            *probability_of_improvement(draw.normal(0.5, 1, (10, 1)), draw.normal(0, 1, (10, 1)), rng())[
+                :0:-1
+            ]
+        )
+        for _ in range(20)
+    ]
+    assert np.mean(widths) == pytest.approx(4 * np.std(values), rel=0.2)
+
+
+def test_one_run_has_no_interval_and_nan_stays() -> None:
+    alone = probability_of_improvement([[1.0]], [[0.0], [0.5]], rng())
+    assert alone.value == 1
+    assert math.isnan(alone.low)
+    profile = performance_profile([[0.5]], [0.1], rng())
+    assert profile[0] == 1
+    assert np.isnan(profile[1:]).all()
+    assert math.isnan(probability_of_improvement([[math.nan], [1.0]], [[0.0], [0.5]], rng()).value)
+    assert np.isnan(performance_profile([[math.nan], [0.1]], [0.0], rng())).all()
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 and 3 tasks: expected the same ones"):
+        probability_of_improvement(scores(0), scores(0, tasks=3), rng())
+    with pytest.raises(ValueError, match=r"scores have shape \(3,\), expected \(runs, tasks\)"):
+        performance_profile([1, 2, 3], [0], rng())
+
+
+def test_the_same_generator_gives_the_same_interval() -> None:
+    one, other = (probability_of_improvement(scores(2), scores(3), rng()) for _ in range(2))
+    assert one == other

@@ -1,0 +1,45 @@
+"""Pools whose parent is killed: no worker is left behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+from gqn_transfer.benchmarks.processes import worker_pool
+
+def work(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(100)
+
+if __name__ == "__main__":
+    with worker_pool(1, 1) as pool:
+        pool.submit(work, sys.argv[1]).result()
+"""
+
+
+def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    program, note = tmp_path / "program.py", tmp_path / "pid"
+    program.write_text(PROGRAM)
+    parent = subprocess.Popen([sys.executable, str(program), str(note)])
+    _wait_for(lambda: note.exists() and note.read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _wait_for(lambda: not _alive(int(note.read_text())))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
