@@ -272,6 +272,32 @@ def status(folder: Positional[Path]) -> None:
     Console().print(progress_table(progress_in(folder)))
 
 
+@app.command(name="export")
+def export(folder: Positional[Path], archive: Positional[Path]) -> None:
+    """Pack the finished cells of a suite into one file.
+
+    Args:
+        folder: What `gqn-bench run --out` writes.
+        archive: Zip file to write.
+    """
+    from .archives import export_cells
+
+    print(f"{export_cells(folder, archive)} cells in {archive}")
+
+
+@app.command(name="import")
+def import_(archives: Positional[tuple[Path, ...]], out: Path) -> None:
+    """Put the cells of archives into a suite's folder, beside what is there.
+
+    Args:
+        archives: Files that `gqn-bench export` wrote.
+        out: Folder of the suite; a new one is made.
+    """
+    from .archives import import_cells
+
+    print(f"{sum(import_cells(archive, out) for archive in archives)} new cells in {out}")
+
+
 @app.command(name="tune")
 def tune(
     methods: Positional[tuple[str, ...]] = (),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    "doctor", "gallery", "scenes", "scenes-from-tfrecords", "pretrain", "evaluate", "list", "run", "report",
+    "doctor", "gallery", "scenes", "scenes-from-tfrecords", "pretrain", "evaluate", "list", "run", "status",
+    "export", "import", "tune", "report",
 )  # fmt: skip
 
 

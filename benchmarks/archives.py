@@ -1,0 +1,87 @@
+"""Finished cells in one file, to bring results from one machine to another and put them together there."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from gqn_transfer.files import write_atomic, write_json
+
+from .claims import claimed
+from .records import RecordError, planned_cells
+from .work import finished
+
+CELL_FILES = ("config.json", "curve.csv", "done.json")
+"""Of a cell; `done.json` is written last, here too."""
+PLAN = "suite.json"
+
+
+def export_cells(folder: Path, archive: Path) -> int:
+    """Pack the finished cells of `folder` and its plan into a zip file; return how many."""
+    places = sorted(path.parent for path in folder.glob("cells/*/done.json") if finished(path.parent))
+    if not places:
+        raise RecordError(f"{folder} has no finished cells to export")
+
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(PLAN, json.dumps({"cells": planned_cells(folder)}))
+            for place in places:
+                for name in CELL_FILES:
+                    file.write(place / name, f"cells/{place.name}/{name}")
+
+    write_atomic(archive, write)
+    return len(places)
+
+
+def import_cells(archive: Path, folder: Path) -> int:
+    """Add the cells of an archive to `folder`; return how many were new.
+
+    RecordError if a cell is finished there too, with another curve.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            cells = dict(_cells_in(file, archive))
+            plan = json.loads(file.read(PLAN))["cells"]
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise RecordError(
+            f"{archive} is no archive of cells ({error}): `gqn-bench export` writes one"
+        ) from error
+    new = {name: files for name, files in cells.items() if not _has(folder / "cells" / name, files)}
+    for name, files in new.items():
+        _add(folder / "cells" / name, files)
+    before = [cell for cell in planned_cells(folder) if cell not in plan]
+    write_json(folder / PLAN, {"cells": before + plan})
+    return len(new)
+
+
+def _cells_in(file: zipfile.ZipFile, archive: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Name and files of each cell; nothing else is read from an archive, whatever it holds."""
+    names = [PurePosixPath(name).parts for name in file.namelist()]
+    for cell in sorted({parts[1] for parts in names if len(parts) == 3 and parts[0] == "cells"}):
+        if cell in (".", ".."):
+            raise RecordError(f"{archive} names a cell {cell!r}")
+        yield cell, {name: file.read(f"cells/{cell}/{name}") for name in CELL_FILES}
+
+
+def _has(place: Path, files: dict[str, bytes]) -> bool:
+    if not finished(place):
+        return False
+    if (place / "curve.csv").read_bytes() != files["curve.csv"]:
+        raise RecordError(
+            f"{place} is finished with another curve than the archive's: delete the one that you do not want"
+        )
+    return True
+
+
+def _add(place: Path, files: dict[str, bytes]) -> None:
+    with claimed(place) as ours:
+        if not ours:
+            raise RecordError(f"{place} is running here: stop it, or import when it has ended")
+        for name in CELL_FILES:
+            write_atomic(place / name, lambda path, name=name: _write(path, files[name]))  # type: ignore[misc]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
