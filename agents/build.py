@@ -171,7 +171,7 @@ def _exploration(algorithm: Algorithm, venv: VecEnv) -> dict[str, Any]:
     """The noise of algorithms whose policy has none of its own."""
     if not algorithm.noise:
         return {}
-    size = venv.action_space.shape
+    size = venv.action_space.shape or ()
     return {"action_noise": NormalActionNoise(np.zeros(size), np.full(size, algorithm.noise))}
 
 

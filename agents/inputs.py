@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -27,6 +28,9 @@ class InputScale(nn.Module):
     One number and not one for each: many features do not vary at an episode's start, and would be blown up
     once they do.
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, inputs: int, seen: slice) -> None:
         super().__init__()
@@ -60,5 +64,5 @@ def fit_inputs(agent: BaseAlgorithm) -> None:
         extractor.scale.fit(extractor.inputs(scaled))
 
 
-def _extractors(policy: nn.Module) -> Iterator[nn.Module]:
+def _extractors(policy: nn.Module) -> Iterator[Any]:
     return (module for module in policy.modules() if isinstance(getattr(module, "scale", None), InputScale))

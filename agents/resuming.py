@@ -35,7 +35,7 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
     """Write an agent of `make_agent` between two rollouts, its environments and generators with it."""
     venv: VecEnv = agent.get_env()  # type: ignore[assignment]
     (bookmark,) = venv.env_method("bookmark", indices=[0])
-    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
     shift = _shift(venv)
     facts = {
         "environments": bookmark.generators,
@@ -45,7 +45,7 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
     tensors = {
         "offsets": torch.from_numpy(shift.offsets if shift else np.zeros((2, 0), int)),
         "actions": torch.from_numpy(bookmark.actions),
-        "numpy_keys": torch.from_numpy(keys.astype(np.int64)),
+        "numpy_keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
         "torch": torch.get_rng_state(),
     }
     if agent.device.type == "cuda":

@@ -109,7 +109,7 @@ def one_trial(
         study.enqueue_trial({name: DEFAULTS[name] for name in space})
     asked = study.ask()
     settings = {name: asked.suggest_categorical(name, choices) for name, choices in space.items()}
-    changed = {name: value for name, value in settings.items() if value != DEFAULTS[name]}
+    changed: dict[str, Any] = {name: value for name, value in settings.items() if value != DEFAULTS[name]}
     changed["evaluate_every"] = config.steps // config.evaluations
     cell = Cell(
         "tune", config.task, method, "ppo", config.camera, encoder_for(method, config.family), SEED + number,

@@ -28,7 +28,7 @@ class EpisodeLog:
 
     def begin(self, index: int, rng: np.random.Generator) -> None:
         """An episode of environment `index` begins from the generator as it is now."""
-        self._generators[index] = rng.bit_generator.state  # type: ignore[assignment]
+        self._generators[index] = dict(rng.bit_generator.state)
         self._actions.clear()
 
     def add(self, actions: np.ndarray) -> None:

@@ -167,7 +167,7 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     def begin_as(self, generators: Sequence[dict[str, Any]]) -> None:
         """Let the next reset begin the episodes of a bookmark."""
         for rng, state in zip(self._rngs, generators, strict=True):
-            rng.bit_generator.state = state  # type: ignore[assignment]
+            rng.bit_generator.state = state
 
     def close_extras(self, **_: Any) -> None:
         """End the threads and give their GL contexts back."""
