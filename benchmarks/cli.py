@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
+
+from .ray_options import RayOptions
 
 SUMMARY = """Does a scene representation, learned from rendering alone, let robot-arm agents learn from fewer
 interactions than raw pixels? Start with `gqn-bench run quick`, then `gqn-bench report runs/quick`."""
@@ -220,6 +223,8 @@ def run(
     methods: tuple[str, ...] = (),
     time_limit: float | None = None,
     retry_failed: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    ray: RayOptions = RayOptions(),  # noqa: B008  it is frozen
 ) -> None:
     """Run a suite: scenes, encoders, cells. What has ended is skipped, what was interrupted goes on.
 
@@ -236,6 +241,8 @@ def run(
         methods: Only these of the suite's.
         time_limit: Minutes after which nothing is started and running cells stop at their next evaluation.
         retry_failed: Run cells again that have failed.
+        engine: local, or ray: on a cluster, which needs no shared disk; see docs/clusters.md.
+        ray: Of the engine ray.
     """
     from .engine import RunOptions, run_suite
     from .overrides import Overrides, overridden
@@ -247,9 +254,8 @@ def run(
     if encoder is not None:
         chosen = with_encoder(chosen, encoder)
     seconds = None if time_limit is None else 60 * time_limit
-    progress = run_suite(
-        chosen, out or Path("runs", suite_title(suite)), RunOptions(workers, retry_failed, seconds)
-    )
+    options = RunOptions(workers, retry_failed, seconds, ray if engine == "ray" else None)
+    progress = run_suite(chosen, out or Path("runs", suite_title(suite)), options)
     print(summary_of(progress))
     if progress.count("failed"):
         print("see done.json of the failed cells; --retry-failed runs them again", file=sys.stderr)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from .artefacts import pretraining_frames, provenance
 from .claims import claimed
 from .processes import ProcessEach
 from .progress import Progress, progress_of
+from .ray_engine import RayCells
+from .ray_options import RayOptions
 from .records import planned_cells
 from .run_cell import Source
 from .shown import Shown
@@ -46,6 +49,8 @@ class RunOptions:
     """Run cells again that have failed."""
     time_limit: float | None = None
     """Seconds after which no cell is started, and those that run stop at their next evaluation."""
+    ray: RayOptions | None = None
+    """Where cells run on a Ray cluster, instead of on this machine."""
 
 
 def run_suite(
@@ -63,10 +68,35 @@ def run_suite(
     for encoder in encoders:
         while not render_scenes(encoder, folder):
             time.sleep(PATIENCE)
-    slots = max(1, min(options.workers or default_workers(), len(todo)))
-    with ProcessEach() as pool, Shown(suite.cells, folder, console) as shown:
-        _Queue(pool, slots, folder, facts, until, shown).run([*encoders, *_long_ones_first(todo)])
+    with _engine(options, len(todo)) as engine, Shown(suite.cells, folder, console) as shown:
+        _Queue(engine, folder, facts, until, shown).run([*encoders, *_long_ones_first(todo)])
     return progress_of(suite.cells, folder)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What jobs run on."""
+
+    encoders: Executor
+    cells: Executor
+    work: Callable[..., Outcome]
+    """Runs a cell, as `work_on_cell` does."""
+    slots: int
+    """Jobs at once."""
+
+
+@contextmanager
+def _engine(options: RunOptions, jobs: int) -> Iterator[Engine]:
+    """This machine's processes, or a Ray cluster; at most one slot a job."""
+    with ProcessEach() as processes:
+        if options.ray is None:
+            slots = min(options.workers or default_workers(), jobs)
+            yield Engine(processes, processes, work_on_cell, max(1, slots))
+        else:
+            work = RayCells(options.ray)
+            slots = max(1, min(options.workers or work.slots, jobs))
+            with ThreadPoolExecutor(slots) as threads:
+                yield Engine(processes, threads, work, slots)
 
 
 def default_workers(memory_each: float = 2.5e9) -> int:
@@ -101,16 +131,9 @@ class _Queue:
     """Jobs that wait, jobs that run, and the encoders that are there already."""
 
     def __init__(
-        self,
-        pool: Executor,
-        slots: int,
-        folder: Path,
-        facts: dict[str, Any],
-        until: float | None,
-        shown: Shown,
+        self, engine: Engine, folder: Path, facts: dict[str, Any], until: float | None, shown: Shown
     ) -> None:
-        self.pool, self.slots, self.folder, self.facts = pool, slots, folder, facts
-        self.until, self.shown = until, shown
+        self.engine, self.folder, self.facts, self.until, self.shown = engine, folder, facts, until, shown
         self.running: dict[Future[Any], Job] = {}
         self.ready: dict[str, Source] = {}
         self.not_before: dict[Job, float] = {}
@@ -143,7 +166,7 @@ class _Queue:
     def _start(self, waiting: list[Job]) -> None:
         """Fill free slots with jobs that can begin now."""
         for job in list(waiting):
-            if len(self.running) >= self.slots:
+            if len(self.running) >= self.engine.slots:
                 return
             if self._can_begin(job):
                 waiting.remove(job)
@@ -157,11 +180,13 @@ class _Queue:
         seconds = None if self.until is None else max(0.0, self.until - time.monotonic())
         if isinstance(job, str):
             others = sum(self._can_begin(one) for one in waiting) + len(self.running)
-            threads = max(1, (os.cpu_count() or 1) // min(self.slots, 1 + others))
-            return self.pool.submit(work_on_encoder, job, self.folder, threads, seconds)
+            threads = max(1, (os.cpu_count() or 1) // min(self.engine.slots, 1 + others))
+            return self.engine.encoders.submit(work_on_encoder, job, self.folder, threads, seconds)
         encoder = self.ready.get(job.encoder)
         frames = pretraining_frames(encoder) if encoder else 0
-        return self.pool.submit(work_on_cell, job, self.folder, encoder, frames, self.facts, seconds)
+        return self.engine.cells.submit(
+            self.engine.work, job, self.folder, encoder, frames, self.facts, seconds
+        )
 
     def _ended(self) -> list[Future[Any]]:
         if not self.running:

@@ -43,9 +43,7 @@ def work_on_cell(
             return Outcome.BUSY
         if not finished(place):
             run_cell(cell, place, encoder, frames, facts, seconds)
-    if finished(place):
-        return Outcome.DONE
-    return Outcome.FAILED if failed(place) else Outcome.STOPPED
+    return outcome_of(place)
 
 
 def work_on_encoder(name: str, folder: Path, threads: int, seconds: float | None = None) -> Source | Outcome:
@@ -69,6 +67,13 @@ def render_scenes(encoder: str, folder: Path) -> bool:
         if ours:
             scenes_for(encoder, folder)
         return ours
+
+
+def outcome_of(place: Path) -> Outcome:
+    """Of work on a cell that has ended."""
+    if finished(place):
+        return Outcome.DONE
+    return Outcome.FAILED if failed(place) else Outcome.STOPPED
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:

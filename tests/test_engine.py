@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import engine, run_cell
-from gqn_transfer.benchmarks.engine import RunOptions
+from gqn_transfer.benchmarks.engine import Engine, RunOptions
 from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.processes import ProcessEach
 from gqn_transfer.benchmarks.progress import Progress, progress_in
@@ -101,9 +101,11 @@ def test_an_interrupted_cell_is_run_again_to_the_same_curve(smoke: Path, tmp_pat
     assert again.return_mean.tolist() == before.return_mean.tolist()
 
 
-def queue_of(folder: Path, pool: Executor, slots: int, cells: Sequence[Cell], until: float | None = None):
+def queue_of(
+    folder: Path, pool: Executor, slots: int, cells: Sequence[Cell], until: float | None = None
+) -> engine._Queue:
     shown = Shown(cells, folder, Console(file=io.StringIO()))
-    return engine._Queue(pool, slots, folder, {}, until, shown)
+    return engine._Queue(Engine(pool, pool, engine.work_on_cell, slots), folder, {}, until, shown)
 
 
 STATE, _, FROZEN = SMOKE.cells

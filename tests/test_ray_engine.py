@@ -1,0 +1,113 @@
+"""Cells elsewhere: their files come back as they change, and a lost node costs none of them."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gqn_transfer.benchmarks import ray_engine, run_cell
+from gqn_transfer.benchmarks.engine import RunOptions, run_suite
+from gqn_transfer.benchmarks.ray_engine import cell_elsewhere, pack, unpack
+from gqn_transfer.benchmarks.ray_options import RayOptions
+from gqn_transfer.benchmarks.records import read_curve
+from gqn_transfer.benchmarks.suites import Cell, Suite
+from gqn_transfer.benchmarks.work import cell_folder, finished
+from gqn_transfer.files import read_json
+
+CELL = Cell(
+    "t", "Reach-v0", "state", "ppo", "fixed", "", 0, 1000,
+    (("batch_size", 50), ("episodes", 2), ("evaluate_every", 250), ("num_envs", 2)),
+)  # fmt: skip
+
+
+def figures(place: Path) -> list[list[float]]:
+    return [column.tolist() for column in read_curve(place / "curve.csv")[:-1]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("whole") / "cell"
+    run_cell.run_cell(CELL, place, None)
+    return place
+
+
+def test_files_come_back_in_order_and_make_the_same_folder(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "INTERVAL", 0.05)
+    news = list(cell_elsewhere(tuple(CELL), {}, None, 0, {}, None))
+    assert len(news) > 1
+    assert "done.json" not in news[0]
+    for files in news:
+        unpack(files, tmp_path)
+        weights = [path.name for path in (tmp_path / "agent").glob("weights-*")]
+        assert len(weights) <= 1
+    assert figures(tmp_path) == figures(whole)
+    assert finished(tmp_path)
+    assert pack(tmp_path)["agent/agent.json"] == pack(whole)["agent/agent.json"]
+
+
+def test_it_goes_on_elsewhere_from_what_came_back(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "INTERVAL", 0.05)
+    for files in cell_elsewhere(tuple(CELL), {}, None, 0, {}, None):
+        if not (tmp_path / "agent/agent.json").exists():  # what comes after that is lost
+            unpack(files, tmp_path)
+    for files in cell_elsewhere(tuple(CELL), pack(tmp_path), None, 0, {}, None):
+        unpack(files, tmp_path)
+    assert figures(tmp_path) == figures(whole)
+    assert read_json(tmp_path / "config.json")["resumed_at"]
+
+
+def test_an_agent_whose_weights_are_being_replaced_is_not_sent(whole: Path, tmp_path: Path) -> None:
+    unpack(pack(whole), tmp_path)
+    (weights,) = (tmp_path / "agent").glob("weights-*")
+    weights.unlink()
+    assert set(pack(tmp_path)) == {"config.json", "curve.csv", "done.json"}
+
+
+def test_without_ray_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(ValueError, match=r"the engine `ray` needs Ray: pip install 'gqn-transfer\[ray\]'"):
+        ray_engine.RayCells(RayOptions())
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A cluster of a head without processors and two nodes of one each."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    yield made, nodes
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.mark.slow
+def test_a_node_is_lost_and_no_cell(cluster: Any, whole: Path, tmp_path: Path) -> None:
+    made, nodes = cluster
+    cells = tuple(CELL._replace(seed=seed, steps=4000) for seed in range(5))
+
+    def lose_a_node() -> None:
+        while not list(tmp_path.glob("cells/*/agent/agent.json")):
+            time.sleep(0.2)
+        made.remove_node(nodes[0], allow_graceful=False)
+
+    threading.Thread(target=lose_a_node, daemon=True).start()
+    options = RunOptions(ray=RayOptions(address=made.address))
+    progress = run_suite(Suite("five", cells), tmp_path, options, Console(file=io.StringIO()))
+    assert progress.count("done") == 5
+    resumed = [read_json(cell_folder(tmp_path, cell) / "config.json").get("resumed_at") for cell in cells]
+    assert any(resumed)
+    for cell in cells:
+        assert read_curve(cell_folder(tmp_path, cell) / "curve.csv").steps.tolist() == list(
+            range(0, 4001, 250)
+        )
