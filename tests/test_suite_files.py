@@ -1,5 +1,6 @@
 """Suites of one's own: files that are read, mistakes that are named, and what a command line changes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.suite_files import CELL_KEYS, GRID_KEYS, find_suite, suite_title
 from gqn_transfer.benchmarks.suites import SUITES, Cell, Suite, grid
 
+DOCUMENT = Path(__file__).parents[1] / "docs/suites.md"
 GRID = """
 description = "mine"
 
@@ -48,6 +50,13 @@ def test_grids_and_cells_of_a_file(tmp_path: Path) -> None:
     )  # fmt: skip
     one = Cell("mine", "Push-v0", "pixels-aug", "sac", "moving", "", 4, 500, (("views", 3),))
     assert suite.cells == (*expected, one)
+
+
+def test_the_documents_example(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    cells = find_suite(written(tmp_path, block)).cells
+    assert len(cells) == 2 * 2 * 3 + 1
+    assert {dict(cell.options).get("head_width") for cell in cells[:-1]} == {512}
 
 
 def test_a_list_in_a_python_file(tmp_path: Path) -> None:
