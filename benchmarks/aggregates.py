@@ -29,6 +29,18 @@ def optimality_gap(values: Floats, /, *, axis: int = -1) -> Floats:
     return 1 - np.minimum(values, 1).mean(axis)
 
 
+def median_of_tasks(scores: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES) -> Estimate:
+    """Median over tasks of the mean over runs: of the tasks' order, it says nothing of their spread."""
+    matrix = _matrix(scores)
+    runs, tasks = matrix.shape
+    value = float(np.median(matrix.mean(0)))
+    if runs < 2 or np.isnan(matrix).any():
+        return Estimate(value, math.nan, math.nan)
+    samples = matrix[resample_runs(runs, tasks, rng, resamples), np.arange(tasks)]
+    low, high = np.quantile(np.median(samples.mean(1), axis=-1), [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
+
+
 def performance_profile(
     scores: ArrayLike, thresholds: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Floats:

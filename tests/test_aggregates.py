@@ -1,18 +1,20 @@
 """Aggregates over tasks: by hand, against scipy, and what undefined cases give."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
 from gqn_transfer.benchmarks.aggregates import (
+    median_of_tasks,
     normalised,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
 )
-from gqn_transfer.benchmarks.statistics import estimate
+from gqn_transfer.benchmarks.statistics import Estimate, estimate, interquartile_mean
 
 
 def rng() -> np.random.Generator:
@@ -32,6 +34,51 @@ def test_normalised_scores_put_random_at_0_and_the_oracle_at_1() -> None:
 def test_the_gap_counts_nothing_above_1() -> None:
     assert float(optimality_gap(np.array([[0.5, 1.5]]))[0]) == pytest.approx(0.25)
     assert estimate(scores(0), optimality_gap, rng()).value == pytest.approx(1 - scores(0).mean())
+
+
+def test_the_median_is_that_of_the_tasks_means() -> None:
+    assert median_of_tasks([[0.0, 1.0, 0.2], [0.4, 0.0, 0.2]], rng()).value == pytest.approx(0.2)
+    wide = median_of_tasks(scores(4), rng())
+    assert wide.low < wide.value < wide.high
+
+
+def rliable_reps(scores: np.ndarray, statistic: str) -> tuple[float, float, float]:
+    """rliable's own value and interval, where it is installed."""
+    library = pytest.importorskip("rliable.library")
+    metrics = pytest.importorskip("rliable.metrics")
+    function = getattr(metrics, statistic)
+    values, intervals = library.get_interval_estimates(
+        {"ours": scores}, lambda x: np.array([function(x)]), reps=2000
+    )
+    return float(values["ours"][0]), *map(float, intervals["ours"][:, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("aggregate_iqm", lambda s: estimate(s, interquartile_mean, rng())),
+        ("aggregate_mean", lambda s: estimate(s, np.mean, rng())),
+        ("aggregate_median", lambda s: median_of_tasks(s, rng())),
+        ("aggregate_optimality_gap", lambda s: estimate(s, optimality_gap, rng())),
+    ],
+)
+def test_against_rliable(name: str, ours: Callable[[np.ndarray], Estimate]) -> None:
+    values = scores(5, runs=8)
+    theirs, found = rliable_reps(values, name), ours(values)
+    assert found.value == pytest.approx(theirs[0])
+    assert (found.low, found.high) == pytest.approx(theirs[1:], abs=0.03)
+
+
+def test_profile_and_improvement_against_rliable() -> None:
+    library = pytest.importorskip("rliable.library")
+    metrics = pytest.importorskip("rliable.metrics")
+    one, other, levels = scores(5, runs=8), scores(6, runs=8), np.linspace(0, 1, 6)
+    theirs, bands = library.create_performance_profile({"ours": one}, levels, reps=1000)
+    found = performance_profile(one, levels, rng())
+    np.testing.assert_allclose(found[0], theirs["ours"])
+    np.testing.assert_allclose(found[1:], bands["ours"], atol=0.05)
+    expected = metrics.probability_of_improvement(one, other)
+    assert probability_of_improvement(one, other, rng()).value == pytest.approx(expected)
 
 
 def test_a_profile_is_the_share_of_runs_above_each_level() -> None:
