@@ -92,7 +92,7 @@ FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "reach": {
             "gqn": "reach-gqn", "random": "reach-random", "ae": "reach-ae", "supervised": "reach-supervised",
         },
-        "small": {"gqn": "jaco-small", "random": "reach-random"},
+        "small": {"gqn": "jaco-small", "ae": "jaco-small-ae", "random": "reach-random"},
     }
 )  # fmt: skip
 """Family -> what trained an encoder -> its recipe in `artefacts.ENCODERS`, or its shipped name. Encoders of a

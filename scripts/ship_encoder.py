@@ -42,6 +42,8 @@ def main(
     halved = {key: value.half() if key.startswith("model.") else value for key, value in tensors.items()}
     save_checkpoint(target, halved, without_paths(record))
     shutil.copy(source / "reference.safetensors", target)
+    for path in target.iterdir():
+        path.chmod(0o644)  # as the rest of the package
     size = sum(path.stat().st_size for path in target.iterdir()) / 2**20
     print(f"{target}: {size:.1f} MiB, fingerprint {read_record(target)['fingerprint']}")
     if figures is not None:

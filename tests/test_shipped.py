@@ -32,7 +32,7 @@ def measured() -> dict[tuple[str, str, str], float]:
 
 
 def test_it_ships_under_its_name() -> None:
-    assert available_encoders() == (NAME,)
+    assert available_encoders() == (NAME, f"{NAME}-ae")
     encoder = load_encoder(NAME)
     assert (encoder.features_dim, encoder.config.image_size) == (256, 64)
 
