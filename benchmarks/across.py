@@ -53,6 +53,11 @@ class Together:
     left_out: tuple[str, ...]
     """Methods without a finished seed on every task."""
 
+    @property
+    def slug(self) -> str:
+        """For names of files and links."""
+        return f"together-{self.camera}-{self.algo}".lower()
+
 
 def together(panels: Sequence[Panel], rng: np.random.Generator) -> list[Together]:
     """For each camera and algorithm whose panels have an oracle."""

@@ -1,17 +1,19 @@
-"""Figures: records and statistics -> matplotlib axes. The only module that imports matplotlib."""
+"""Figures of results: records and statistics -> matplotlib axes. A method looks the same in all of them."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from .across import LEVELS, Together
 from .protocol import Group, Panel, curve_of
 from .records import CellRecord, Floats
 
@@ -62,7 +64,14 @@ def curve_figure(panel: Panel, quantity: Quantity, rng: np.random.Generator) -> 
         if panel.threshold is not None:
             axes.axhline(panel.threshold, color=INK, linewidth=0.9, linestyle=(0, (5, 4)), zorder=1)
     finish_axes(axes, panel, quantity)
-    label_ends(axes, [(group, end) for group, end in zip(panel.groups, ends, strict=True) if end])
+    label_ends(
+        axes,
+        [
+            (_short(group.label) + ("" if group.finished else " (running)"), end, group.method)
+            for group, end in zip(panel.groups, ends, strict=True)
+            if end
+        ],
+    )
     return figure
 
 
@@ -85,21 +94,52 @@ def draw_group(
     return (float(steps[shown[-1]]), float(middle[shown[-1]])) if shown.size else None
 
 
+def profile_figure(found: Together) -> Figure:
+    """Performance profiles: which share of runs reaches which share of the oracle's score."""
+    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
+    axes = figure.add_axes((0.115, 0.145, 0.545, 0.70))
+    for one in found.standings:
+        style, (middle, low, high) = STYLES.get(one.method, OTHER), one.profile
+        axes.fill_between(LEVELS, low, high, color=style.color, alpha=0.13, linewidth=0, step="post")
+        axes.step(LEVELS, middle, where="post", color=style.color, linewidth=1.6)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlim(0, 1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    title_axes(
+        axes,
+        f"{len(found.tasks)} tasks, {found.camera} camera, {found.algo.upper()}",
+        "Share of runs above a score, 95 % band",
+    )
+    axes.set_xlabel("final score, of the state oracle's", fontsize=9, color=INK)
+    tidy_axes(axes)
+    ends = [(one.method, (1.0, float(one.profile[0, -1])), "") for one in found.standings]
+    label_ends(axes, ends)
+    return figure
+
+
 def finish_axes(axes: Axes, panel: Panel, quantity: Quantity) -> None:
-    """Title, axis names, thin spines, faint horizontal grid."""
+    """Title and the axis of environment steps."""
     name = {"success": "Success", "return": "Dense return"}[quantity]
     dashed = quantity == "success" and panel.threshold is not None
     note = f"; dashed: threshold {100 * (panel.threshold or 0):.0f} %" if dashed else ""
-    axes.set_title(f"{panel.title}, {panel.algo.upper()}", loc="left", fontsize=11, color=INK, pad=25)
-    axes.text(
-        0, 1.06, f"{name}, interquartile mean, 95 % band{note}",
-        transform=axes.transAxes, fontsize=8.8, color=SOFT,
-    )  # fmt: skip
+    title_axes(axes, f"{panel.title}, {panel.algo.upper()}", f"{name}, interquartile mean, 95 % band{note}")
     axes.set_xlabel("environment steps", fontsize=9, color=INK)
     axes.margins(x=0)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(4))
+    tidy_axes(axes)
+
+
+def title_axes(axes: Axes, title: str, note: str) -> None:
+    """A title, and in small below it what is drawn."""
+    axes.set_title(title, loc="left", fontsize=11, color=INK, pad=25)
+    axes.text(0, 1.06, note, transform=axes.transAxes, fontsize=8.8, color=SOFT)
+
+
+def tidy_axes(axes: Axes) -> None:
+    """Thin spines, a faint horizontal grid."""
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9, color=FAINT, labelcolor=INK, width=0.6, length=3)
@@ -108,18 +148,17 @@ def finish_axes(axes: Axes, panel: Panel, quantity: Quantity) -> None:
         spine.set(color=FAINT, linewidth=0.6)
 
 
-def label_ends(axes: Axes, ends: list[tuple[Group, tuple[float, float]]]) -> None:
-    """Names right of the axes at the height of the last points, pushed apart where they touch."""
+def label_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float], str]]) -> None:
+    """Labels (text, last point, method) right of the axes at the height of the points, pushed apart."""
     if not ends:
         axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center", color=FAINT)
         return
     bottom, top = axes.get_ylim()
-    heights = np.array([(end[1] - bottom) / (top - bottom) for _, end in ends])
-    for (group, (x, y)), place in zip(ends, spread(heights, 0.08), strict=True):
-        style = STYLES.get(group.method, OTHER)
-        note = "" if group.finished else " (running)"
+    heights = np.array([(end[1] - bottom) / (top - bottom) for _, end, _ in ends])
+    for (text, (x, y), method), place in zip(ends, spread(heights, 0.08), strict=True):
+        style = STYLES.get(method or text, OTHER)
         axes.annotate(
-            _short(group.label) + note, (x, y), xytext=(1.09, place), textcoords="axes fraction",
+            text, (x, y), xytext=(1.09, place), textcoords="axes fraction",
             fontsize=9.3, color=style.color, va="center", annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-", "color": style.color, "linewidth": 0.6, "alpha": 0.55,
@@ -156,6 +195,14 @@ def figure_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def figure_svg(figure: Figure) -> bytes:
+    """The figure as SVG, whose words stay words; the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "gqn-bench", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
 def _quantity(quantity: Quantity) -> Callable[[CellRecord], Floats]:
     name = {"success": "score", "return": "episode_return"}[quantity]
     return lambda record: getattr(record, name)
@@ -164,83 +211,3 @@ def _quantity(quantity: Quantity) -> Callable[[CellRecord], Floats]:
 def _short(label: str) -> str:
     """Long labels of variants break before their bracket, to stay inside the figure."""
     return label.replace(" (", "\n(", 1) if len(label) > 20 else label
-
-
-GAP, TILE = 8, 256
-"""Of sheets of pictures, whose unit is 1/100 inch: the space between pictures, and their size."""
-HEAT = "magma"
-"""Colours of maps of errors and deviations."""
-
-
-def task_figure(
-    title: str, note: str, columns: Sequence[str], rows: Mapping[str, Sequence[np.ndarray]]
-) -> Figure:
-    """Pictures in named rows and columns; a row's name stands at its left, read upwards."""
-    left, top, pitch = 52, 84, TILE + GAP
-    sheet = Sheet(left + len(columns) * pitch, top + len(rows) * pitch)
-    sheet.text(left, 30, title, fontsize=14)
-    sheet.text(left, 50, note, fontsize=9.5, color=SOFT)
-    for column, name in enumerate(columns):
-        sheet.text(left + column * pitch, top - 9, name, fontsize=8.5)
-    for row, (name, pictures) in enumerate(rows.items()):
-        middle = top + row * pitch + TILE / 2
-        sheet.text(left - 9, middle, name, fontsize=8.5, rotation=90, ha="right", va="center", ma="center")
-        for column, picture in enumerate(pictures):
-            sheet.picture(left + column * pitch, top + row * pitch, picture)
-    return sheet.figure
-
-
-def overview_figure(entries: Sequence[tuple[str, str, np.ndarray, np.ndarray]]) -> Figure:
-    """Two tasks a row: name, what is to be done, a picture for people and an agent's view."""
-    width, height, top, between = 2 * TILE + GAP, TILE + 60, 28, 30
-    columns, rows = min(2, len(entries)), -(-len(entries) // 2)
-    sheet = Sheet(2 * GAP + columns * width + (columns - 1) * between, top + rows * height + GAP)
-    sheet.text(
-        GAP, 20, "Left: for people. Right: as an agent sees it, 64×64 pixels.", fontsize=8.5, color=SOFT
-    )
-    for index, (title, note, *pictures) in enumerate(entries):
-        left, upper = GAP + (width + between) * (index % 2), top + height * (index // 2)
-        sheet.text(left, upper + 26, title, fontsize=11.5)
-        sheet.text(left, upper + 44, note, fontsize=8.5, color=SOFT)
-        for place, picture in enumerate(pictures):
-            sheet.picture(left + place * (TILE + GAP), upper + 53, picture)
-    return sheet.figure
-
-
-class Sheet:
-    """A white page of pictures and text, measured in 1/100 inch from its top left corner."""
-
-    def __init__(self, width: float, height: float, tile: float = TILE) -> None:
-        self.width, self.height, self.tile = width, height, tile
-        self.figure = Figure(figsize=(width / 100, height / 100), facecolor="white")
-
-    def text(self, left: float, baseline: float, words: str, color: str = INK, **how: Any) -> None:
-        """Words that begin at `left` and stand on `baseline`."""
-        self.figure.text(left / self.width, 1 - baseline / self.height, words, color=color, **how)
-
-    def picture(self, left: float, top: float, picture: np.ndarray, **how: Any) -> None:
-        """A square picture of `tile`; a small one keeps its pixels."""
-        axes = self._axes(left, top, self.tile, self.tile)
-        axes.imshow(picture, interpolation="nearest" if len(picture) < TILE else "lanczos", **how)
-        axes.set_axis_off()
-
-    def heat(self, left: float, top: float, values: np.ndarray, most: float) -> None:
-        """A square map (H, W) of values from 0, dark, to `most`, light."""
-        self.picture(left, top, values, cmap=HEAT, vmin=0, vmax=most)
-
-    def rule(self, left: float, top: float, width: float) -> None:
-        """A thin horizontal line."""
-        self._axes(left, top, width, 0.8).set_facecolor(FAINT)
-
-    def heat_scale(self, left: float, top: float, most: float) -> None:
-        """The bar, as wide as a picture, that says what the colours of `heat` mean."""
-        axes = self._axes(left, top, self.tile, 7)
-        axes.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, aspect="auto")
-        for end, words in (("left", "0"), ("right", f"≥ {most:.2f}")):
-            self.text(left + self.tile * (end == "right"), top + 17, words, SOFT, fontsize=7, ha=end)
-
-    def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        place = left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
-        axes = self.figure.add_axes(place, xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-        return axes

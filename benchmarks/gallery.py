@@ -18,7 +18,8 @@ from gqn_transfer.envs.registry import TASKS, find_task
 from gqn_transfer.envs.task import CONTROL_HZ
 from gqn_transfer.files import write_atomic
 
-from .figures import Figure, figure_png, overview_figure, task_figure
+from .figures import Figure, figure_png
+from .sheets import overview_figure, task_figure
 
 MOST_SEEDS = 20
 """Seeds that are tried: experts fail in one episode of twenty at most."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from gqn_transfer.prediction_samples import PredictionSamples
 
-from .figures import SOFT, Figure, Sheet
+from .figures import SOFT, Figure
+from .sheets import Sheet
 
 SIZE, GAP, BETWEEN, EDGE = 104, 5, 18, 14
 """1/100 inch: a picture's side, the space between pictures and between groups of them, the margin."""

@@ -15,8 +15,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from gqn_transfer.files import write_text
 from gqn_transfer.training_log import PRINTED
 
+from .across import Together, together
 from .headlines import area_text, suite_headline
 from .protocol import BASELINES, ORACLE, Group, Panel, panels_of
 from .records import (
@@ -27,7 +29,8 @@ from .records import (
     read_suite_info,
 )
 from .suites import Cell
-from .summary import Analysis, Row, analyse, ratio_text, write_summary
+from .summary import Analysis, Row, analyse, estimate_text, ratio_text
+from .tables import write_tables
 
 SEED = 0
 """Of the bootstrap's generator: the same folder gives the same report."""
@@ -41,10 +44,11 @@ def write_report(folder: Path) -> Path:
     analyses = [analyse(panel, rng) for panel in panels_of(records)]
     target = folder / "report"
     target.mkdir(exist_ok=True)
+    groups = [one for one in together(panels_of(records), rng) if len(one.tasks) > 1]
     figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
-    write_summary(target / "summary.csv", analyses)
-    page = _page(folder, records, analyses, figures)
-    (target / "index.html").write_text(page, encoding="utf-8")
+    figures |= {one.slug: [_write_profile(target, one)] for one in groups}
+    write_tables(target, _headline(analyses), analyses, groups)
+    write_text(target / "index.html", _page(folder, records, analyses, groups, figures))
     return target / "index.html"
 
 
@@ -117,19 +121,25 @@ def provenance(records: list[CellRecord]) -> list[tuple[str, list[str]]]:
 
 
 def _page(
-    folder: Path, records: list[CellRecord], analyses: list[Analysis], figures: dict[str, list[Row]]
+    folder: Path,
+    records: list[CellRecord],
+    analyses: list[Analysis],
+    groups: list[Together],
+    figures: dict[str, list[Row]],
 ) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"thousands": thousands, "ratio": ratio_text, "area": area_text}
+    environment.filters |= {
+        "thousands": thousands, "ratio": ratio_text, "area": area_text, "estimate": estimate_text,
+    }  # fmt: skip
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     info = read_suite_info(folder)
-    several = len(analyses) > 1
     return template.render(
         suite=records[0].cell.suite,
-        headline=suite_headline([a.main for a in analyses]) if several else analyses[0].headline,
+        headline=_headline(analyses),
         analyses=analyses,
+        together=groups,
         figures=figures,
         baselines=BASELINES,
         oracle=ORACLE,
@@ -144,17 +154,36 @@ def _page(
     )
 
 
+def _headline(analyses: list[Analysis]) -> str:
+    return suite_headline([one.main for one in analyses]) if len(analyses) > 1 else analyses[0].headline
+
+
 def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list[Row]:
-    from .figures import QUANTITIES, curve_figure, figure_png  # slow
+    from .figures import QUANTITIES, curve_figure  # slow
 
     written = []
     for quantity in QUANTITIES:
-        name = f"{panel.slug}-{quantity}.png"
-        png = figure_png(curve_figure(panel, quantity, rng))
-        (target / name).write_bytes(png)
         text = f"Curves of {quantity} against environment steps, {panel.title}"
-        written.append({"name": name, "source": _embed(png), "text": text})
+        figure = curve_figure(panel, quantity, rng)
+        written.append(_write_figure(target, f"{panel.slug}-{quantity}", figure, text))
     return written
+
+
+def _write_profile(target: Path, group: Together) -> Row:
+    from .figures import profile_figure  # slow
+
+    text = f"Performance profiles over {len(group.tasks)} tasks"
+    return _write_figure(target, f"{group.slug}-profile", profile_figure(group), text)
+
+
+def _write_figure(target: Path, name: str, figure: Any, text: str) -> Row:
+    """Write a figure as PNG and SVG; what the page needs to know of it."""
+    from .figures import figure_png, figure_svg  # slow
+
+    png = figure_png(figure)
+    (target / f"{name}.png").write_bytes(png)
+    (target / f"{name}.svg").write_bytes(figure_svg(figure))
+    return {"name": name, "source": _embed(png), "text": text}
 
 
 def _progress(records: list[CellRecord], info: dict[str, Any]) -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -75,15 +73,6 @@ def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
     return Analysis(panel, panel_headline(panel, main), main, found, rows)
 
 
-def write_summary(path: Path, analyses: list[Analysis]) -> None:
-    """One row per method, task and camera, with seeds, command, versions and fingerprint."""
-    rows = [row for one in analyses for row in one.rows]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def number_text(value: float | None, decimals: int = 3) -> str:
     """Fixed decimals; "" for None and nan."""
     return "" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
@@ -92,6 +81,12 @@ def number_text(value: float | None, decimals: int = 3) -> str:
 def steps_text(steps: float) -> str:
     """Whole steps; "censored" for inf, "" for nan."""
     return "censored" if math.isinf(steps) else number_text(steps, 0)
+
+
+def estimate_text(found: Estimate) -> str:
+    """ "0.48 (0.41–0.55)", without brackets for one run, "–" for nan."""
+    value, low, high = (number_text(number, 2) for number in found)
+    return (f"{value} ({low}–{high})" if low else value) or "–"
 
 
 def ratio_text(ratio: Ratio) -> str:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from gqn_transfer.benchmarks import gallery
-from gqn_transfer.benchmarks.figures import GAP
 from gqn_transfer.benchmarks.gallery import TILE, Clip, Moment, save_animation, successful_clip, write_gallery
+from gqn_transfer.benchmarks.sheets import GAP
 from gqn_transfer.envs.arm import ArmEnv
 from gqn_transfer.envs.experts import EXPERTS
 

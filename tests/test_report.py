@@ -18,6 +18,7 @@ from gqn_transfer.benchmarks.protocol import METHOD_ORDER, compare, panels_of
 from gqn_transfer.benchmarks.records import CurveRow, append_row, read_suite
 from gqn_transfer.benchmarks.report import missing, print_summary, write_report
 from gqn_transfer.benchmarks.suites import Cell
+from gqn_transfer.benchmarks.tables import latex
 from gqn_transfer.files import write_json
 
 BUDGET, EVERY = 1000, 100
@@ -116,8 +117,60 @@ def test_page_is_self_contained_and_reproducible(tmp_path: Path) -> None:
     html = page.read_text()
     assert not re.search(r"https?:|src=\"(?!data:)|<link|@import|url\(|<script", html)
     assert html.count("data:image/png;base64,") == 2
-    assert {path.suffix for path in page.parent.iterdir()} == {".html", ".png", ".csv"}
+    assert {path.suffix for path in page.parent.iterdir()} == {
+        ".html",
+        ".png",
+        ".svg",
+        ".csv",
+        ".json",
+        ".tex",
+    }
+    files = {path: path.read_bytes() for path in page.parent.iterdir()}
     assert write_report(tmp_path).read_text() == html
+    assert {path: path.read_bytes() for path in page.parent.iterdir()} == files
+
+
+def several_tasks(folder: Path, seeds: int = 3) -> None:
+    """On each task the oracle ends at 0.8; the GQN's agent at 0.8 and 0.4, pixels at 0.4 and 0."""
+    for task, ours, theirs in (("Reach", 0.8, 0.4), ("Grasp", 0.4, 0.0)):
+        for seed in range(seeds):
+            write_cell(folder, "state", seed, 100, task=task)
+            write_cell(folder, "gqn-frozen", seed, 100, task=task, top=ours, encoder="conv")
+            write_cell(folder, "pixels-aug", seed, 500, task=task, top=theirs)
+    write_cell(folder, "random-frozen", 0, 100, task="Reach", encoder="random")
+
+
+def test_all_tasks_together(tmp_path: Path) -> None:
+    several_tasks(tmp_path)
+    text = text_of(write_report(tmp_path))
+    assert "All 2 tasks, fixed camera" in text
+    assert "gqn-frozen 0.75 (0.75–0.75)" in text
+    assert "3 seeds a task. Left out, since a task has no finished seed: random-frozen." in text
+    assert "gqn-frozen 1.00 (1.00–1.00)" in text  # beats pixels on both tasks
+    (group,) = json.loads((tmp_path / "report/summary.json").read_text())["together"]
+    assert group["tasks"] == ["Grasp", "Reach"]
+    ours, theirs = group["standings"][::-1]
+    assert ours["method"] == "gqn-frozen"
+    np.testing.assert_allclose(ours["scores"], [[0.5, 1.0]] * 3)
+    assert theirs["gap"]["value"] == pytest.approx(0.75)
+    assert group["improvements"] == {"gqn-frozen vs pixels-aug": {"value": 1.0, "low": 1.0, "high": 1.0}}
+    assert (tmp_path / "report/together-fixed-ppo-profile.svg").exists()
+
+
+def test_one_task_has_no_section_of_all(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    assert "All 1 tasks" not in text_of(write_report(tmp_path))
+
+
+def test_latex(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_cell(tmp_path, "random-frozen", 0, None, encoder="50%_of_it")
+    write_report(tmp_path)
+    text = (tmp_path / "report/table.tex").read_text()
+    assert r"gqn-frozen & 0.800 (0.800--0.800) & 200 & 0.760 (0.760--0.760) & 3 of 3 \\" in text
+    assert r"\multicolumn{5}{l}{\textit{Reach, fixed camera, PPO}} \\" in text
+    assert text.count("\\toprule") == text.count("\\bottomrule") == 1
+    assert latex("50%_of #1 & 2–3") == r"50\%\_of \#1 \& 2--3"
 
 
 def test_incomplete_suite_says_what_is_missing(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""A report's numbers for other programs: `summary.csv`, `summary.json`, and a table for LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gqn_transfer.files import write_json, write_text
+
+from .across import Together
+from .statistics import Estimate
+from .summary import Analysis, Row
+
+ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
+"""Characters that LaTeX would take for its own."""
+
+
+def write_tables(
+    folder: Path, headline: str, analyses: Sequence[Analysis], groups: Sequence[Together]
+) -> None:
+    """Write summary.csv, summary.json and table.tex."""
+    rows = [row for one in analyses for row in one.rows]
+    write_text(folder / "summary.csv", as_csv(rows))
+    write_json(
+        folder / "summary.json",
+        {"headline": headline, "rows": rows, "together": [_plain(one) for one in groups]},
+    )
+    write_text(folder / "table.tex", as_latex(analyses))
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """One line per method, task and camera, with seeds, command, versions and fingerprint."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_latex(analyses: Sequence[Analysis]) -> str:
+    """A table with the package booktabs: a block for each task and camera."""
+    lines = [
+        r"\begin{tabular}{lrrrr}", r"\toprule",
+        r"method & final score & steps to threshold & area & seeds \\",
+    ]  # fmt: skip
+    for one in analyses:
+        title = latex(f"{one.panel.title}, {one.panel.algo.upper()}")
+        lines += [r"\midrule", rf"\multicolumn{{5}}{{l}}{{\textit{{{title}}}}} \\"]
+        lines += [_latex_row(row) for row in one.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def latex(text: str) -> str:
+    """Text whose characters LaTeX takes as they are; a range's dash is one."""
+    return "".join(ESCAPES.get(character, character) for character in text).replace("–", "--")
+
+
+def _latex_row(row: Row) -> str:
+    median = row["steps_to_threshold_median"]
+    steps = f"{int(median):,}".replace(",", r"\,") if median.isdigit() else median or "--"
+    cells = [row["label"], _interval(row, "final_score"), steps, _interval(row, "area"), row["finished"]]
+    return " & ".join([latex(cells[0]), latex(cells[1]), steps, latex(cells[3]), cells[4]]) + r" \\"
+
+
+def _interval(row: Row, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return (f"{row[name]} ({low}–{high})" if low else row[name]) or "–"
+
+
+def _plain(value: Any) -> Any:
+    """JSON's types: dataclasses as tables, estimates by name, what is not known as null."""
+    if isinstance(value, Estimate):
+        return {name: _plain(number) for name, number in value._asdict().items()}
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {
+            " vs ".join(key) if isinstance(key, tuple) else key: _plain(one) for key, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _name(key: Any) -> str:
+    return " vs ".join(key) if isinstance(key, tuple) else str(key)
