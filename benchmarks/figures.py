@@ -113,8 +113,9 @@ def profile_figure(found: Together) -> Figure:
     )
     axes.set_xlabel("final score, of the state oracle's", fontsize=9, color=INK)
     tidy_axes(axes)
-    ends = [(one.method, (1.0, float(one.profile[0, -1])), "") for one in found.standings]
-    label_ends(axes, ends)
+    best_first = sorted(found.standings, key=lambda one: -one.mean.value)
+    for place, one in enumerate(best_first):
+        _name_beside(axes, one.method, STYLES.get(one.method, OTHER), 0.95 - 0.08 * place)
     return figure
 
 
@@ -156,19 +157,25 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float], str]])
     bottom, top = axes.get_ylim()
     heights = np.array([(end[1] - bottom) / (top - bottom) for _, end, _ in ends])
     for (text, (x, y), method), place in zip(ends, spread(heights, 0.08), strict=True):
-        style = STYLES.get(method or text, OTHER)
+        style = STYLES.get(method, OTHER)
         axes.annotate(
-            text, (x, y), xytext=(1.09, place), textcoords="axes fraction",
-            fontsize=9.3, color=style.color, va="center", annotation_clip=False,
+            "", (x, y), xytext=(1.09, place), textcoords="axes fraction", annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-", "color": style.color, "linewidth": 0.6, "alpha": 0.55,
-                "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5),
+                "shrinkA": 1, "shrinkB": 2,
             },
         )  # fmt: skip
-        axes.plot(
-            1.05, place, style.marker, color=style.color, markersize=4.5,
-            transform=axes.transAxes, clip_on=False,
-        )  # fmt: skip
+        _name_beside(axes, text, style, place)
+
+
+def _name_beside(axes: Axes, text: str, style: Style, place: float) -> None:
+    """A name with its marker, right of the axes at a height of 0 to 1."""
+    axes.plot(
+        1.05, place, style.marker, color=style.color, markersize=4.5, transform=axes.transAxes, clip_on=False
+    )
+    axes.text(
+        1.09, place, text, transform=axes.transAxes, fontsize=9.3, color=style.color, va="center"
+    )  # fmt: skip
 
 
 def spread(heights: Floats, gap: float) -> Floats:
