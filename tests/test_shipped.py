@@ -19,35 +19,43 @@ from gqn_transfer.reference import difference_warning
 from gqn_transfer.scenes import Batch
 
 NAME = "jaco-small"
-RESULTS = Path(__file__).parents[1] / "docs/results" / NAME
+NAMES = (NAME, "jaco-small-ae")
+RESULTS = Path(__file__).parents[1] / "docs/results"
 ROW = re.compile(r"^\| `(\w+)` \| ([\w ]+) \| (\d|–) \| ([\d.]+) (\S+) \|$", re.M)
 """A figure of the card's table: name, part, contexts, value, unit."""
 
 
-@pytest.fixture(scope="module")
-def measured() -> dict[tuple[str, str, str], float]:
-    with (RESULTS / "evaluation.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["checkpoint"] == NAME]
+def figures_of(name: str) -> dict[tuple[str, str, str], float]:
+    with (RESULTS / name / "evaluation.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["checkpoint"] == name]
     return {(row["figure"], row["part"], row["contexts"]): float(row["value"]) for row in rows}
 
 
-def test_it_ships_under_its_name() -> None:
-    assert available_encoders() == (NAME, f"{NAME}-ae")
-    encoder = load_encoder(NAME)
-    assert (encoder.features_dim, encoder.config.image_size) == (256, 64)
+@pytest.fixture(scope="module")
+def measured() -> dict[tuple[str, str, str], float]:
+    return figures_of(NAME)
 
 
-def test_the_card_repeats_the_evaluation(measured: dict[tuple[str, str, str], float]) -> None:
-    rows = ROW.findall((find_checkpoint(NAME) / "README.md").read_text())
-    assert len(rows) >= 8
+def test_they_ship_under_their_names() -> None:
+    assert available_encoders() == NAMES
+    for name in NAMES:
+        encoder = load_encoder(name)
+        assert (encoder.features_dim, encoder.config.image_size) == (256, 64)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_repeats_the_evaluation(name: str) -> None:
+    rows, measured = ROW.findall((find_checkpoint(name) / "README.md").read_text()), figures_of(name)
+    assert len(rows) >= 7
     for figure, part, contexts, value, unit in rows:
         found = measured[figure, part, contexts.replace("–", "")] * {"cm": 100}.get(unit, 1)
         assert float(value) == pytest.approx(found, abs=0.51 * 10 ** -len(value.partition(".")[2])), figure
 
 
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("task", list(TASKS))
-def test_tasks_look_as_they_did_in_its_training(task: str) -> None:
-    assert difference_warning(find_checkpoint(NAME), task, reference_render(task)) is None
+def test_tasks_look_as_they_did_in_their_training(task: str, name: str) -> None:
+    assert difference_warning(find_checkpoint(name), task, reference_render(task)) is None
 
 
 def test_it_draws_scenes_rendered_now(measured: dict[tuple[str, str, str], float]) -> None:
