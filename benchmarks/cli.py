@@ -278,6 +278,20 @@ def status(folder: Positional[Path]) -> None:
     Console().print(progress_table(progress_in(folder)))
 
 
+@app.command(name="film")
+def film(folder: Positional[Path], methods: tuple[str, ...] = ()) -> None:
+    """Film final agents, as GIFs that the report shows: one of each method, task and camera.
+
+    Args:
+        folder: What `gqn-bench run --out` wrote.
+        methods: Those to film; all that look at images by default.
+    """
+    from .films import write_films
+
+    for path in write_films(folder, methods):
+        print(path)
+
+
 @app.command(name="export")
 def export(folder: Positional[Path], archive: Positional[Path]) -> None:
     """Pack the finished cells of a suite into one file.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from gqn_transfer.envs.arm import ArmEnv
@@ -18,6 +17,7 @@ from gqn_transfer.envs.registry import TASKS, find_task
 from gqn_transfer.envs.task import CONTROL_HZ
 from gqn_transfer.files import write_atomic
 
+from .animation import save_animation
 from .figures import Figure, figure_png
 from .sheets import overview_figure, task_figure
 
@@ -25,8 +25,6 @@ MOST_SEEDS = 20
 """Seeds that are tried: experts fail in one episode of twenty at most."""
 STEPS_AFTER = 2 * CONTROL_HZ
 """Steps that are shown from the first one that is a success on."""
-TILE = 256
-"""Pixels of each of the animation's two pictures."""
 
 
 class Moment(NamedTuple):
@@ -62,7 +60,8 @@ def write_gallery(folder: Path, tasks: Sequence[str] = (), seed: int = 0) -> Non
     overview = []
     for task in tqdm(tasks or tuple(TASKS), desc="tasks", unit="task"):
         clip = successful_clip(task, seed)
-        write_atomic(folder / f"{task}.gif", functools.partial(save_animation, clip))
+        frames = [(moment.picture, moment.fixed) for moment in clip.moments]
+        write_atomic(folder / f"{task}.gif", functools.partial(save_animation, frames))
         write_png(folder / f"{task}.png", task_figure(task, clip.what_for, *moments_of(clip)))
         overview.append((task, clip.what_for, clip.moments[-1].picture, clip.moments[-1].fixed))
     write_png(folder / "gallery.png", overview_figure(overview))
@@ -105,30 +104,10 @@ def moments_of(clip: Clip) -> tuple[list[str], dict[str, list[np.ndarray]]]:
     return list(steps), rows
 
 
-def save_animation(clip: Clip, path: Path) -> None:
-    """A GIF in real time: left what people see, right what an agent sees, both from the fixed camera."""
-    white = np.full((1, 3), 255, np.uint8)
-    seen = np.concatenate([white, *(moment.fixed.reshape(-1, 3) for moment in clip.moments)])
-    colours = Image.fromarray(np.unique(seen, axis=0)[None])  # each once: fingers count as much as the floor
-    palette = colours.quantize(256, Image.Quantize.MAXCOVERAGE)
-    frames = [_beside(moment).quantize(palette=palette, dither=Image.Dither.NONE) for moment in clip.moments]
-    pace = 1000 // CONTROL_HZ
-    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=pace, loop=0)
-
-
 def write_png(path: Path, figure: Figure) -> None:
     """Atomically write a figure."""
     content = figure_png(figure)
     write_atomic(path, lambda temporary: _fill(temporary, content))
-
-
-def _beside(moment: Moment) -> Image.Image:
-    """One picture of the animation: two of a moment's, with a white gap between them."""
-    frame = Image.new("RGB", (2 * TILE + TILE // 32, TILE), "white")
-    frame.paste(Image.fromarray(moment.picture).resize((TILE, TILE), Image.Resampling.LANCZOS))
-    view = Image.fromarray(moment.fixed).resize((TILE, TILE), Image.Resampling.NEAREST)
-    frame.paste(view, (frame.width - TILE, 0))
-    return frame
 
 
 def _picture(env: ArmEnv) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The files of a suite: the only place that knows how cells, curves and encoders lie on disk.
 
 `FOLDER/cells/<cell.name>/` holds `config.json`, `curve.csv` and, written last, `done.json`.
-`FOLDER/encoders/<recipe>/` may hold `predictions.png`, `probes.csv` and `training.csv`.
+`FOLDER/encoders/<recipe>/` may hold `predictions.png`, `probes.csv` and `training.csv`; `FOLDER/films/` films.
 """
 
 from __future__ import annotations
@@ -159,6 +159,11 @@ def read_suite_info(folder: Path) -> dict[str, Any]:
 def planned_cells(folder: Path) -> list[dict[str, Any]]:
     """The cells that `suite.json` lists, as JSON; [] where there is none."""
     return list(read_suite_info(folder).get("cells", []))
+
+
+def film_path(folder: Path, cell: Cell) -> Path:
+    """Where the film of an agent of the cell's task, camera and method lies, if there is one."""
+    return Path(folder) / "films" / f"{cell.task}-{cell.camera}-{cell.method}.gif".lower()
 
 
 def read_encoders(folder: Path) -> list[EncoderRecord]:

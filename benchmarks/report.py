@@ -24,6 +24,7 @@ from .protocol import BASELINES, ORACLE, Group, Panel, panels_of
 from .records import (
     CellRecord,
     EncoderRecord,
+    film_path,
     read_encoders,
     read_suite,
     read_suite_info,
@@ -148,10 +149,21 @@ def _page(
         incidents=incidents(analyses),
         missing=missing(records, info),
         encoders=[_encoder(encoder) for encoder in read_encoders(folder)],
+        films={one.panel.slug: _films(folder, one.panel) for one in analyses},
         provenance=provenance(records),
         agents=_agents(analyses),
         seed=SEED,
     )
+
+
+def _films(folder: Path, panel: Panel) -> list[Row]:
+    """The panel's films of agents, one a method."""
+    found = {group.method: film_path(folder, group.cell) for group in panel.groups}
+    return [
+        {"method": method, "source": _embed(path.read_bytes(), "gif")}
+        for method, path in found.items()
+        if path.exists()
+    ]
 
 
 def _headline(analyses: list[Analysis]) -> str:
@@ -263,5 +275,5 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
         yield key, str(value)
 
 
-def _embed(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def _embed(picture: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

@@ -118,13 +118,14 @@ def _record(agent: BaseAlgorithm, venv: VecEnv, cell: Cell, folder: Path, starte
     append_row(folder / "curve.csv", CurveRow(agent.num_timesteps, *score, seconds))
 
 
-def make_venv(cell: Cell, count: int) -> VecEnv:
+def make_venv(cell: Cell, count: int, render_mode: str | None = None) -> VecEnv:
     """`count` environments of the cell's task in this process, on one thread."""
     options = cell.run_options
     return as_sb3(
         ArmVectorEnv(
             cell.task,
             count,
+            render_mode=render_mode,
             obs=method_named(cell.method).observation,
             camera=cell.camera,
             image_size=options["image_size"],

@@ -169,6 +169,11 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         for rng, state in zip(self._rngs, generators, strict=True):
             rng.bit_generator.state = state
 
+    def seen_from(self, camera: CameraPose) -> np.ndarray:
+        """uint8 (N, H, W, 3): every episode as it is now, from a camera."""
+        rows = np.arange(self.num_envs)
+        return self._images(rows, self.setting.image_size, [camera] * self.num_envs)
+
     def close_extras(self, **_: Any) -> None:
         """End the threads and give their GL contexts back."""
         self._pool.close()

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from gqn_transfer.benchmarks import gallery
-from gqn_transfer.benchmarks.gallery import TILE, Clip, Moment, save_animation, successful_clip, write_gallery
+from gqn_transfer.benchmarks.animation import TILE, save_animation
+from gqn_transfer.benchmarks.gallery import Clip, Moment, successful_clip, write_gallery
 from gqn_transfer.benchmarks.sheets import GAP
 from gqn_transfer.envs.arm import ArmEnv
 from gqn_transfer.envs.experts import EXPERTS
@@ -158,6 +159,7 @@ def test_an_interrupted_write_keeps_the_old_file(
 
 def test_colours_survive_the_palette(clip: Clip, tmp_path: Path) -> None:
     """Fingers are a few pixels of a frame: a palette by area would lose them."""
-    save_animation(clip, tmp_path / "clip.gif")
+    frames = [(moment.picture, moment.fixed) for moment in clip.moments]
+    save_animation(frames, tmp_path / "clip.gif")
     first = frames_of(tmp_path / "clip.gif")[0][2::4, -TILE + 2 :: 4]
     assert np.abs(first.astype(int) - clip.moments[0].fixed).max() < 12

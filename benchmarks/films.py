@@ -1,0 +1,140 @@
+"""Films of final agents: the task, what the agent sees, and what its code says of the scene elsewhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from gqn_transfer.agents.build import observe
+from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.agents.saving import RECORD, load_agent
+from gqn_transfer.checkpoint import CheckpointError
+from gqn_transfer.encoder import load_encoder, load_gqn
+from gqn_transfer.envs.cameras import SECOND_CAMERA
+from gqn_transfer.files import write_atomic
+from gqn_transfer.model import GQN
+
+from .animation import save_animation
+from .evaluation import EVALUATION_SEED
+from .interrupted import AGENT
+from .records import CellRecord, RecordError, film_path, read_suite
+from .run_cell import make_venv
+from .suites import TRAINED_BY
+from .work import cell_folder
+
+
+class Film(NamedTuple):
+    """An episode of a final agent."""
+
+    columns: tuple[str, ...]
+    """What each picture of a frame shows."""
+    frames: list[tuple[np.ndarray, ...]]
+    """uint8 (H, W, 3) each."""
+    success: bool
+    """At the episode's end."""
+
+
+def write_films(folder: Path, methods: Sequence[str] = ()) -> list[Path]:
+    """Write FOLDER/films/*.gif: of each method, task and camera the first finished seed with a kept agent."""
+    torch.set_num_threads(1)  # as the cell had
+    records = [one for one in read_suite(folder) if one.status == "done" and _kept(folder, one)]
+    chosen: dict[tuple[str, str, str], CellRecord] = {}
+    for record in records:
+        cell = record.cell
+        if METHODS[cell.method].observation == "pixels" and (not methods or cell.method in methods):
+            chosen.setdefault((cell.task, cell.camera, cell.method), record)
+    if not chosen:
+        raise RecordError(f"{folder} has no finished cell of such a method whose agent was kept")
+    return [_write(folder, record) for record in chosen.values()]
+
+
+def _kept(folder: Path, record: CellRecord) -> bool:
+    return (cell_folder(folder, record.cell) / AGENT / RECORD).exists()
+
+
+def _write(folder: Path, record: CellRecord) -> Path:
+    film = film_of(folder, record)
+    path = film_path(folder, record.cell)
+    write_atomic(path, functools.partial(save_animation, film.frames))
+    return path
+
+
+def film_of(folder: Path, record: CellRecord) -> Film:
+    """The agent's first evaluation episode."""
+    cell, source = record.cell, _source(folder, record.cell.encoder)
+    encoder = load_encoder(source) if METHODS[cell.method].needs_encoder else None
+    training = make_venv(cell, cell.run_options["num_envs"])
+    agent = load_agent(cell_folder(folder, cell) / AGENT, training, encoder)
+    draws = METHODS[cell.method].eyes == "cached" and TRAINED_BY[cell.method] == "gqn"
+    watched = Watched(make_venv(cell, 1, render_mode="rgb_array"))
+    venv = observe(cell.method, watched, encoder, views=cell.agent_options.get("views", 1))
+    return play(agent, venv, watched, _generator(source) if draws else None, cell.seed)
+
+
+class Watched(VecEnvWrapper):
+    """Keeps what is seen before any encoder replaces it."""
+
+    def reset(self) -> VecEnvObs:
+        self.seen = self.venv.reset()
+        return self.seen
+
+    def step_wait(self) -> VecEnvStepReturn:
+        self.seen, rewards, dones, infos = self.venv.step_wait()
+        return self.seen, rewards, dones, infos
+
+
+def play(agent: BaseAlgorithm, venv: VecEnv, watched: Watched, gqn: GQN | None, seed: int) -> Film:
+    """One deterministic episode, from the first start of the cell's evaluations."""
+    venv.seed(EVALUATION_SEED + 1000 * seed)
+    observations, done, frames, success = venv.reset(), False, [], False
+    while not done:
+        frames.append(_frame(watched, gqn))
+        actions, _ = agent.predict(observations, deterministic=True)  # type: ignore[arg-type]
+        observations, _, dones, infos = venv.step(actions)
+        done, success = bool(dones[0]), bool(infos[0]["is_success"])
+    columns = ("the task", "what the agent sees")
+    if gqn is not None:
+        columns += ("the scene from elsewhere", "the same, drawn from the agent's code")
+    return Film(columns, frames, success)
+
+
+def _frame(watched: Watched, gqn: GQN | None) -> tuple[np.ndarray, ...]:
+    assert isinstance(watched.seen, dict)
+    image, viewpoint = watched.seen["image"][..., :3], watched.seen["viewpoint"][..., :7]
+    picture = watched.get_images()[0]
+    assert picture is not None
+    if gqn is None:
+        return picture, image[0]
+    (truth,) = watched.env_method("seen_from", SECOND_CAMERA, indices=[0])
+    return picture, image[0], truth[0], _drawn(gqn, image, viewpoint)
+
+
+@torch.no_grad()
+def _drawn(gqn: GQN, image: np.ndarray, viewpoint: np.ndarray) -> np.ndarray:
+    """What the GQN predicts for the second camera from one view: uint8 (H, W, 3)."""
+    seen = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255
+    code = gqn.encode_views(seen, torch.from_numpy(viewpoint))
+    query = torch.from_numpy(SECOND_CAMERA.viewpoint)[None].float()
+    mean = gqn.predict(code, query, sample=False)[0].clamp(0, 1)
+    return (mean * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _source(folder: Path, encoder: str) -> Path | str:
+    """Where the encoder of a cell is: one of the suite's own, or wherever its name says."""
+    own = folder / "encoders" / encoder
+    return own if encoder and own.is_dir() else encoder
+
+
+def _generator(source: Path | str) -> GQN | None:
+    try:
+        return load_gqn(source)
+    except CheckpointError:
+        return None  # an encoder without one, or of the user's own
