@@ -100,7 +100,7 @@ def play(agent: BaseAlgorithm, venv: VecEnv, watched: Watched, gqn: GQN | None, 
         actions, _ = agent.predict(observations, deterministic=True)  # type: ignore[arg-type]
         observations, _, dones, infos = venv.step(actions)
         done, success = bool(dones[0]), bool(infos[0]["is_success"])
-    columns = ("the task", "what the agent sees")
+    columns: tuple[str, ...] = ("the task", "what the agent sees")
     if gqn is not None:
         columns += ("the scene from elsewhere", "the same, drawn from the agent's code")
     return Film(columns, frames, success)

@@ -1,7 +1,7 @@
 """The files of a suite: the only place that knows how cells, curves and encoders lie on disk.
 
 `FOLDER/cells/<cell.name>/` holds `config.json`, `curve.csv` and, written last, `done.json`.
-`FOLDER/encoders/<recipe>/` may hold `predictions.png`, `probes.csv` and `training.csv`; `FOLDER/films/` films.
+`FOLDER/encoders/<recipe>/` may hold `predictions.png`, `probes.csv`, `training.csv`; `FOLDER/films/` films.
 """
 
 from __future__ import annotations
