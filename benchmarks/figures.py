@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,6 +52,8 @@ STYLES = {
 """Okabe and Ito's colour-blind-safe hues, extended: warm is pixels, cool is GQN."""
 OTHER = Style("#555555", "P")
 LINES = ("-", "--", ":", "-.")
+GID = "method "
+"""Before a method's name: what marks its parts in an SVG."""
 
 
 def curve_figure(panel: Panel, quantity: Quantity, rng: np.random.Generator) -> Figure:
@@ -84,11 +87,13 @@ def draw_group(
         return None
     style = STYLES.get(group.method, OTHER)
     line = LINES[group.variant % len(LINES)]
-    axes.fill_between(steps, low, high, color=style.color, alpha=0.13, linewidth=0)
+    axes.fill_between(
+        steps, low, high, color=style.color, alpha=0.13, linewidth=0, gid=GID + group.method
+    )  # fmt: skip
     axes.plot(
         steps, middle, line, color=style.color, linewidth=1.6, marker=style.marker,
         markersize=4.5, markeredgecolor="white", markeredgewidth=0.5,
-        markevery=(0, max(1, len(steps) // 7)),
+        markevery=(0, max(1, len(steps) // 7)), gid=GID + group.method,
     )  # fmt: skip
     shown = np.flatnonzero(np.isfinite(middle))
     return (float(steps[shown[-1]]), float(middle[shown[-1]])) if shown.size else None
@@ -99,9 +104,9 @@ def profile_figure(found: Together) -> Figure:
     figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
     axes = figure.add_axes((0.115, 0.145, 0.545, 0.70))
     for one in found.standings:
-        style, (middle, low, high) = STYLES.get(one.method, OTHER), one.profile
-        axes.fill_between(LEVELS, low, high, color=style.color, alpha=0.13, linewidth=0, step="post")
-        axes.step(LEVELS, middle, where="post", color=style.color, linewidth=1.6)
+        style, (middle, low, high), gid = STYLES.get(one.method, OTHER), one.profile, GID + one.method
+        axes.fill_between(LEVELS, low, high, color=style.color, alpha=0.13, linewidth=0, step="post", gid=gid)
+        axes.step(LEVELS, middle, where="post", color=style.color, linewidth=1.6, gid=gid)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlim(0, 1)
     for axis in (axes.xaxis, axes.yaxis):
@@ -115,7 +120,7 @@ def profile_figure(found: Together) -> Figure:
     tidy_axes(axes)
     best_first = sorted(found.standings, key=lambda one: -one.mean.value)
     for place, one in enumerate(best_first):
-        _name_beside(axes, one.method, STYLES.get(one.method, OTHER), 0.95 - 0.08 * place)
+        _name_beside(axes, one.method, one.method, 0.95 - 0.08 * place)
     return figure
 
 
@@ -164,18 +169,16 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float], str]])
                 "arrowstyle": "-", "color": style.color, "linewidth": 0.6, "alpha": 0.55,
                 "shrinkA": 1, "shrinkB": 2,
             },
+            gid=GID + method,
         )  # fmt: skip
-        _name_beside(axes, text, style, place)
+        _name_beside(axes, text, method, place)
 
 
-def _name_beside(axes: Axes, text: str, style: Style, place: float) -> None:
-    """A name with its marker, right of the axes at a height of 0 to 1."""
-    axes.plot(
-        1.05, place, style.marker, color=style.color, markersize=4.5, transform=axes.transAxes, clip_on=False
-    )
-    axes.text(
-        1.09, place, text, transform=axes.transAxes, fontsize=9.3, color=style.color, va="center"
-    )  # fmt: skip
+def _name_beside(axes: Axes, text: str, method: str, place: float) -> None:
+    """A name with its method's marker, right of the axes at a height of 0 to 1."""
+    style, how = STYLES.get(method, OTHER), {"transform": axes.transAxes, "gid": GID + method}
+    axes.plot(1.05, place, style.marker, color=style.color, markersize=4.5, clip_on=False, **how)
+    axes.text(1.09, place, text, fontsize=9.3, color=style.color, va="center", **how)
 
 
 def spread(heights: Floats, gap: float) -> Floats:
@@ -208,6 +211,14 @@ def figure_svg(figure: Figure) -> bytes:
     with rc_context({"svg.hashsalt": "gqn-bench", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
+
+
+def figure_inline(figure: Figure) -> str:
+    """The figure as SVG inside a page: parts of a method are `.series` with its name as data-method."""
+    text = figure_svg(figure).decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text).replace("xlink:href", "href")
+    return re.sub(rf'id="{GID}([^"]+)"', r'class="series" data-method="\1"', text)
 
 
 def _quantity(quantity: Quantity) -> Callable[[CellRecord], Floats]:

@@ -20,7 +20,7 @@ from gqn_transfer.training_log import PRINTED
 
 from .across import Together, together
 from .headlines import area_text, suite_headline
-from .protocol import BASELINES, ORACLE, Group, Panel, panels_of
+from .protocol import BASELINES, METHOD_ORDER, ORACLE, Group, Panel, panels_of
 from .records import (
     CellRecord,
     EncoderRecord,
@@ -141,6 +141,7 @@ def _page(
         headline=_headline(analyses),
         analyses=analyses,
         together=groups,
+        methods=_methods(analyses),
         figures=figures,
         baselines=BASELINES,
         oracle=ORACLE,
@@ -154,6 +155,15 @@ def _page(
         agents=_agents(analyses),
         seed=SEED,
     )
+
+
+def _methods(analyses: list[Analysis]) -> list[tuple[str, str]]:
+    """Name and colour of every method that is drawn, in the order of the tables."""
+    from .figures import OTHER, STYLES  # slow
+
+    names = {group.method for one in analyses for group in one.panel.groups}
+    ordered = [name for name in METHOD_ORDER if name in names] + sorted(names - {*METHOD_ORDER})
+    return [(name, STYLES.get(name, OTHER).color) for name in ordered]
 
 
 def _films(folder: Path, panel: Panel) -> list[Row]:
@@ -190,12 +200,11 @@ def _write_profile(target: Path, group: Together) -> Row:
 
 def _write_figure(target: Path, name: str, figure: Any, text: str) -> Row:
     """Write a figure as PNG and SVG; what the page needs to know of it."""
-    from .figures import figure_png, figure_svg  # slow
+    from .figures import figure_inline, figure_png, figure_svg  # slow
 
-    png = figure_png(figure)
-    (target / f"{name}.png").write_bytes(png)
+    (target / f"{name}.png").write_bytes(figure_png(figure))
     (target / f"{name}.svg").write_bytes(figure_svg(figure))
-    return {"name": name, "source": _embed(png), "text": text}
+    return {"name": name, "svg": figure_inline(figure), "text": text}
 
 
 def _progress(records: list[CellRecord], info: dict[str, Any]) -> list[str]:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +117,8 @@ def test_page_is_self_contained_and_reproducible(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     page = write_report(tmp_path)
     html = page.read_text()
-    assert not re.search(r"https?:|src=\"(?!data:)|<link|@import|url\(|<script", html)
-    assert html.count("data:image/png;base64,") == 2
+    assert not re.search(r"https?:|src=\"(?!data:)|<link|@import|url\((?!#)|<script .|<metadata", html)
+    assert html.count("<svg") == 2
     assert {path.suffix for path in page.parent.iterdir()} == {
         ".html",
         ".png",
@@ -128,6 +130,32 @@ def test_page_is_self_contained_and_reproducible(tmp_path: Path) -> None:
     files = {path: path.read_bytes() for path in page.parent.iterdir()}
     assert write_report(tmp_path).read_text() == html
     assert {path: path.read_bytes() for path in page.parent.iterdir()} == files
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+
+
+def in_chromium(page: Path) -> tuple[str, str]:
+    """The page's DOM after its scripts have run, and what the browser logged."""
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+         "--virtual-time-budget=2000", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    return done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_a_browser_shows_it_without_complaint_and_hides_a_method(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    page = write_report(tmp_path)
+    click = "<script>document.querySelector('.methods [data-method=pixels]').click()</script></body>"
+    page.write_text(page.read_text().replace("</body>", click))
+    dom, log = in_chromium(page)
+    assert "CONSOLE" not in log
+    parts = re.findall(r'class="series" data-method="([^"]+)"( style="display: none;")?', dom)
+    assert {method for method, hidden in parts if hidden} == {"pixels"}
+    assert {method for method, hidden in parts if not hidden} == {"state", "pixels-aug", "gqn-frozen"}
 
 
 def several_tasks(folder: Path, seeds: int = 3) -> None:
@@ -276,7 +304,7 @@ def test_encoder_section_shows_picture_and_probes(tmp_path: Path) -> None:
     rows = "ridge,target,m,0.2125,0.51\nmlp,target,m,0.1381,0.66\nmlp,joint_1,rad,0.2000,0.30\n"
     (place / "probes.csv").write_text(header + rows)
     page = write_report(tmp_path)
-    assert page.read_text().count("data:image/png;base64,") == 3
+    assert page.read_text().count("data:image/png;base64,") == 1
     assert "target 0.212 m (R² 0.51) 0.138 m (R² 0.66)" in text_of(page)
     assert "joint 1 – 0.200 rad (R² 0.30)" in text_of(page)
 
