@@ -77,8 +77,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def progress_table(progress: Progress) -> Table:
-    """Running cells, and the count of the others below."""
+def progress_table(progress: Progress) -> Table | str:
+    """Running cells, if there are any, and the count of all below."""
+    if not progress.running:
+        return summary_of(progress)
     table = Table(title_justify="left", caption=summary_of(progress), caption_justify="left")
     table.add_column("running")
     for name in ("steps", "of", "success", "steps/s"):

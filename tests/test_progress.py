@@ -76,6 +76,7 @@ def test_the_live_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shown.update()
         assert CELLS[2].name in text.getvalue()
         table = progress_table(progress_in(folder))
+    assert progress_table(progress_in(folder)) == summary_of(progress_in(folder))
     assert [column.header for column in table.columns] == ["running", "steps", "of", "success", "steps/s"]
     assert table.row_count == 1
 
