@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from .across import LEVELS, Together
-from .protocol import Group, Panel, curve_of
+from .protocol import METHOD_ORDER, Group, Panel, curve_of
 from .records import CellRecord, Floats
 
 Quantity = Literal["success", "return"]
@@ -97,6 +97,46 @@ def draw_group(
     )  # fmt: skip
     shown = np.flatnonzero(np.isfinite(middle))
     return (float(steps[shown[-1]]), float(middle[shown[-1]])) if shown.size else None
+
+
+def settings_figure(panel: Panel, rng: np.random.Generator) -> Figure | None:
+    """A box for each method that was run with several settings: every one a line, the best one thick.
+
+    As in figure 5 of Eslami et al. 2018: a method is as good as its settings allow. None where no method has
+    several.
+    """
+    settings = {method: [one for one in panel.groups if one.method == method] for method in METHOD_ORDER}
+    several = {method: each for method, each in settings.items() if len(each) > 1}
+    if not several:
+        return None
+    columns = min(3, len(several))
+    rows = -(-len(several) // columns)
+    figure = Figure(
+        figsize=(WIDTH * columns * 0.6, 0.4 + 2.1 * rows), facecolor="white", layout="constrained"
+    )
+    boxes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, (method, groups) in zip(boxes, several.items(), strict=False):
+        _draw_settings(axes, method, groups, rng)
+    for axes in boxes[len(several) :]:
+        axes.set_visible(False)
+    figure.supxlabel("environment steps", fontsize=9, color=INK)
+    return figure
+
+
+def _draw_settings(axes: Axes, method: str, groups: Sequence[Group], rng: np.random.Generator) -> None:
+    color = STYLES.get(method, OTHER).color
+    best = max(groups, key=lambda group: float(group.areas.mean()) if group.finished else -1.0)
+    for group in groups:
+        steps, curve = curve_of(group, _quantity("success"), rng)
+        if steps.size:
+            thick = {"linewidth": 2.0} if group is best else {"linewidth": 0.8, "alpha": 0.55}
+            axes.plot(steps, curve[0], color=color, gid=GID + method, **thick)
+    axes.set_title(f"{method}, {len(groups)} settings", loc="left", fontsize=9.3, color=color)
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    tidy_axes(axes)
 
 
 def profile_figure(found: Together) -> Figure:

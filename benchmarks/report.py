@@ -181,13 +181,16 @@ def _headline(analyses: list[Analysis]) -> str:
 
 
 def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list[Row]:
-    from .figures import QUANTITIES, curve_figure  # slow
+    from .figures import QUANTITIES, curve_figure, settings_figure  # slow
 
     written = []
     for quantity in QUANTITIES:
         text = f"Curves of {quantity} against environment steps, {panel.title}"
         figure = curve_figure(panel, quantity, rng)
         written.append(_write_figure(target, f"{panel.slug}-{quantity}", figure, text))
+    if (figure := settings_figure(panel, rng)) is not None:
+        text = f"Success with every setting that was tried, {panel.title}"
+        written.append(_write_figure(target, f"{panel.slug}-settings", figure, text))
     return written
 
 

@@ -190,6 +190,20 @@ def test_one_task_has_no_section_of_all(tmp_path: Path) -> None:
     assert "All 1 tasks" not in text_of(write_report(tmp_path))
 
 
+def test_every_setting_of_a_method_is_drawn(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_report(tmp_path)
+    assert not list(tmp_path.glob("report/*-settings.svg"))
+    for setting, reached in (("conv-wide", 300), ("conv-deep", None)):
+        for seed in range(3):
+            write_cell(tmp_path, "gqn-frozen", seed, reached, encoder=setting)
+    text = text_of(write_report(tmp_path))
+    (path,) = tmp_path.glob("report/*-settings.svg")
+    assert "gqn-frozen, 3 settings" in path.read_text()
+    assert "pixels, " not in path.read_text()
+    assert "gqn-frozen (conv-deep)" in text
+
+
 def test_latex(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     write_cell(tmp_path, "random-frozen", 0, None, encoder="50%_of_it")

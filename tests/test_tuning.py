@@ -72,10 +72,11 @@ def test_every_method_is_tuned_or_inherits() -> None:
     assert set(INHERITS.values()) <= set(TUNED)
 
 
-def test_worth_is_the_mean_return_over_the_budget(tmp_path: Path) -> None:
+def test_worth_is_success_and_a_little_of_the_return(tmp_path: Path) -> None:
     for steps, score, value in ((0, 0.0, 1.0), (100, 0.2, 3.0), (400, 0.6, 5.0)):
         append_row(tmp_path / "curve.csv", CurveRow(steps, score, value, 0.0, 50, 1.0))
-    assert worth(tmp_path) == (pytest.approx((100 * 2 + 300 * 4) / 400), 0.6)
+    success, returned = (100 * 0.1 + 300 * 0.4) / 400, (100 * 2 + 300 * 4) / 400
+    assert worth(tmp_path) == (pytest.approx(success + 0.01 * returned), 0.6)
     write_json(tmp_path / "done.json", {"failed": "Traceback"})
     with pytest.raises(
         ValueError, match=r"failed, see its done\.json: mend it and run the same command again"
@@ -127,5 +128,5 @@ def test_what_is_refused() -> None:
 def test_the_table_reads_as_csv() -> None:
     trials = [tuning.Trial(k, {"views": k}, value, 0.5) for k, value in enumerate((1.0, 3.0, 2.0))]
     rows = list(csv.reader(io.StringIO(tuning.as_csv(trials, ["views"]))))
-    assert rows[0] == ["trial", "views", "mean_return", "last_success", "best"]
+    assert rows[0] == ["trial", "views", "value", "last_success", "best"]
     assert rows[2] == ["1", "1", "3.0000", "0.500", "yes"]
