@@ -20,6 +20,7 @@ from rich.console import Console
 from gqn_transfer.files import write_json
 
 from .artefacts import pretraining_frames, provenance
+from .cells import Cell, Suite
 from .claims import claimed
 from .processes import ProcessEach
 from .progress import Progress, progress_of
@@ -28,7 +29,6 @@ from .ray_options import RayOptions
 from .records import planned_cells
 from .run_cell import Source
 from .shown import Shown
-from .suites import Cell, Suite
 from .work import Outcome, cell_folder, failed, finished, render_scenes, work_on_cell, work_on_encoder
 
 Job = Cell | str

@@ -8,8 +8,8 @@ from functools import cache
 from types import MappingProxyType
 
 from .artefacts import ENCODERS, SCENES
+from .cells import Cell
 from .doctor import steps_per_second
-from .suites import Cell
 
 PACES: Mapping[str, float] = MappingProxyType(
     {

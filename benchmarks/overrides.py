@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .suites import Cell, Suite
+from .cells import Cell, Suite
 
 
 @dataclass(frozen=True)

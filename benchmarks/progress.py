@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cells import Cell
 from .claims import is_claimed
 from .records import RecordError, planned_cells, read_curve
-from .suites import Cell
 from .work import cell_folder, failed, finished
 
 STATES = ("done", "failed", "running", "interrupted", "waiting")

@@ -16,6 +16,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from .cells import Cell
 from .records import CellRecord, Floats
 from .statistics import (
     Estimate,
@@ -26,7 +27,6 @@ from .statistics import (
     sample_efficiency_curve,
     steps_to_threshold,
 )
-from .suites import Cell
 
 METHOD_ORDER = (
     "state", "pixels", "pixels-aug", "pixels-gqn-arch", "random-frozen", "ae-frozen",

@@ -15,10 +15,10 @@ from typing import Any
 
 from gqn_transfer.files import write_atomic, write_json
 
+from .cells import Cell
 from .claims import claimed
 from .ray_options import RayOptions
 from .run_cell import Source, run_cell
-from .suites import Cell
 from .work import Outcome, cell_folder, finished, outcome_of
 
 Files = dict[str, bytes]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gqn_transfer.files import read_json, write_text
 
-from .suites import Cell
+from .cells import Cell
 
 Floats = NDArray[np.float64]
 

@@ -19,6 +19,7 @@ from gqn_transfer.files import write_text
 from gqn_transfer.training_log import PRINTED
 
 from .across import Together, together
+from .cells import Cell
 from .headlines import area_text, suite_headline
 from .protocol import BASELINES, METHOD_ORDER, ORACLE, Group, Panel, panels_of
 from .records import (
@@ -29,7 +30,6 @@ from .records import (
     read_suite,
     read_suite_info,
 )
-from .suites import Cell
 from .summary import Analysis, Row, analyse, estimate_text, ratio_text
 from .tables import write_tables
 

@@ -24,11 +24,11 @@ from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import write_json
 from gqn_transfer.reference import difference_warning
 
+from .cells import Cell
 from .evaluation import evaluate
 from .interrupted import begin, go_on, keep
 from .provenance import library_versions, machine
 from .records import CurveRow, append_row
-from .suites import Cell
 
 Source = Path | str
 """A checkpoint's folder, or the name of a function that makes an encoder."""

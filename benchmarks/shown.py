@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from .cells import Cell
 from .progress import STATES, Progress, progress_of
-from .suites import Cell
 from .work import Outcome
 
 REFRESH = 2.0

@@ -13,7 +13,8 @@ from gqn_transfer.agents.methods import combination
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.envs.registry import TASKS
 
-from .suites import OPTION_KEYS, Cell, Suite, grid, suite_named
+from .cells import OPTION_KEYS, Cell, Suite
+from .suites import grid, suite_named
 
 FILE_KEYS = ("description", "grid", "cell")
 """Of a suite's file: a line for people, and tables of cells."""
@@ -69,7 +70,7 @@ def _list_in(path: Path, attribute: str) -> Iterable[Cell]:
     spec.loader.exec_module(module)
     cells = getattr(module, attribute, None)
     if not isinstance(cells, list | tuple) or not all(isinstance(cell, Cell) for cell in cells):
-        raise ValueError(f"{path} has no list {attribute!r} of gqn_transfer.benchmarks.suites.Cell")
+        raise ValueError(f"{path} has no list {attribute!r} of gqn_transfer.benchmarks.cells.Cell")
     return cells
 
 

@@ -18,12 +18,13 @@ from rich.console import Console
 from gqn_transfer.files import write_text
 
 from .artefacts import pretraining_frames, provenance, ready
+from .cells import Cell
 from .processes import worker_pool
 from .records import read_curve
 from .run_cell import run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of
 from .statistics import area_under_curve
-from .suites import Cell, encoder_for
+from .suites import encoder_for
 from .work import cell_folder, failed, finished
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 from gqn_transfer.files import read_json
 
 from .artefacts import ENCODERS, Unfinished, ready, scenes_for
+from .cells import Cell
 from .claims import claimed
 from .run_cell import Source, run_cell
-from .suites import Cell
 
 
 class Outcome(StrEnum):

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import engine, run_cell
+from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.engine import Engine, RunOptions
 from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.processes import ProcessEach
@@ -23,7 +24,7 @@ from gqn_transfer.benchmarks.progress import Progress, progress_in
 from gqn_transfer.benchmarks.records import read_curve, read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.shown import Shown
-from gqn_transfer.benchmarks.suites import SMALL, SUITES, Cell, Suite
+from gqn_transfer.benchmarks.suites import SMALL, SUITES
 from gqn_transfer.benchmarks.work import Outcome, cell_folder, finished
 from gqn_transfer.envs import TASKS
 from gqn_transfer.files import read_json, write_json

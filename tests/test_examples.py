@@ -13,11 +13,12 @@ import pytest
 import torch
 from rich.console import Console
 
+from gqn_transfer.benchmarks.cells import Suite
 from gqn_transfer.benchmarks.cli import app
 from gqn_transfer.benchmarks.engine import run_suite
 from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
-from gqn_transfer.benchmarks.suites import SUITES, Suite, with_encoder
+from gqn_transfer.benchmarks.suites import SUITES, with_encoder
 from gqn_transfer.presets import PRESETS, preset_named
 from gqn_transfer.pretrain import pretrain
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.films import film_of, write_films
 from gqn_transfer.benchmarks.records import RecordError, film_path, read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.run_cell import run_cell
-from gqn_transfer.benchmarks.suites import Cell
 from gqn_transfer.benchmarks.work import cell_folder
 from gqn_transfer.encoder import find_checkpoint
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gqn_transfer.benchmarks import interrupted, run_cell
+from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.records import read_curve
-from gqn_transfer.benchmarks.suites import Cell
 from gqn_transfer.files import read_json, write_json
 
 CELL = Cell(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.records import (
     HEADER,
     CurveRow,
@@ -18,7 +19,6 @@ from gqn_transfer.benchmarks.records import (
     read_suite,
     rewind_curve,
 )
-from gqn_transfer.benchmarks.suites import Cell
 from gqn_transfer.files import write_json
 
 ROWS = [CurveRow(0, 0.02, 7.5, 1.25, 50, 1.5), CurveRow(1000, 0.1, 1 / 3, 2.0, 50, 9.75)]

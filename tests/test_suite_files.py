@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.suite_files import CELL_KEYS, GRID_KEYS, find_suite, suite_title
-from gqn_transfer.benchmarks.suites import SUITES, Cell, Suite, grid
+from gqn_transfer.benchmarks.suites import SUITES, grid
 
 DOCUMENT = Path(__file__).parents[1] / "docs/suites.md"
 GRID = """

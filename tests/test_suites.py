@@ -8,16 +8,8 @@ import gqn_transfer.envs as envs
 from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES
-from gqn_transfer.benchmarks.suites import (
-    FAMILIES,
-    OPTION_KEYS,
-    SUITES,
-    Cell,
-    Suite,
-    grid,
-    suite_named,
-    with_encoder,
-)
+from gqn_transfer.benchmarks.cells import OPTION_KEYS, Cell, Suite
+from gqn_transfer.benchmarks.suites import FAMILIES, SUITES, grid, suite_named, with_encoder
 from gqn_transfer.encoder import available_encoders, load_encoder
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.presets import PRESETS

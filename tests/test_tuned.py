@@ -6,8 +6,8 @@ import pytest
 
 from gqn_transfer.agents.knobs import split
 from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.benchmarks.cells import AGENT_OPTIONS
 from gqn_transfer.benchmarks.search_space import TUNED, space_of
-from gqn_transfer.benchmarks.suites import AGENT_OPTIONS
 from gqn_transfer.benchmarks.tuned import tuned_settings
 from gqn_transfer.benchmarks.tuning import Trial, as_csv
 from gqn_transfer.files import write_text

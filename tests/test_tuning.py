@@ -11,9 +11,9 @@ from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.knobs import Knobs, knobs_of
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks import tuning
+from gqn_transfer.benchmarks.cells import AGENT_OPTIONS, Cell
 from gqn_transfer.benchmarks.records import CurveRow, append_row
 from gqn_transfer.benchmarks.search_space import DEFAULTS, INHERITS, OWN, SHARED, TUNED, space_of
-from gqn_transfer.benchmarks.suites import AGENT_OPTIONS, Cell
 from gqn_transfer.benchmarks.tuning import TuneConfig, one_trial, search, worth
 from gqn_transfer.files import write_json
 

@@ -1,0 +1,75 @@
+"""Cells: one run each, as plain values whose hash names it, and suites, which are many of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from gqn_transfer.agents.knobs import KNOBS
+
+RUN_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {"episodes": 50, "evaluate_every": 10_000, "num_envs": 16, "image_size": 64, "second_camera": False}
+)
+"""Episodes of an evaluation and steps between two of them; environments in step; their images."""
+AGENT_OPTIONS = (
+    *KNOBS, "learning_rate", "batch_size", "n_epochs", "n_steps", "ent_coef", "gae_lambda", "gradient_steps"
+)  # fmt: skip
+"""Settings of agents that a cell may change: see `agents.knobs` and `agents.algorithms`."""
+OPTION_KEYS = (*RUN_OPTIONS, *AGENT_OPTIONS)
+"""Keys that `Cell.options` may hold."""
+
+
+class Cell(NamedTuple):
+    """One run: one agent, one task, one seed. Equal cells give equal results."""
+
+    suite: str
+    task: str
+    method: str
+    algo: str
+    camera: str
+    encoder: str
+    """A recipe of `artefacts.ENCODERS`, a shipped name, a checkpoint's path, or "" for none."""
+    seed: int
+    steps: int
+    """Budget in environment steps, summed over the parallel environments."""
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def run_options(self) -> dict[str, Any]:
+        """How the cell is run: `RUN_OPTIONS` with what it changes of them."""
+        return {key: dict(self.options).get(key, value) for key, value in RUN_OPTIONS.items()}
+
+    @property
+    def agent_options(self) -> dict[str, Any]:
+        """What it changes of its agent's settings."""
+        return {key: value for key, value in self.options if key in AGENT_OPTIONS}
+
+    @property
+    def canonical_json(self) -> str:
+        """The text whose hash names the cell: sorted keys, no spaces."""
+        return json.dumps(
+            self._asdict() | {"options": dict(self.options)}, sort_keys=True, separators=(",", ":")
+        )
+
+    @property
+    def name(self) -> str:
+        """Folder name: readable slug and 8 hex digits of the canonical JSON."""
+        digest = hashlib.sha256(self.canonical_json.encode()).hexdigest()[:8]
+        return f"{self.task}-{self.camera}-{self.method}-{self.algo}-seed{self.seed}-{digest}".lower()
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Cell:
+        """The inverse of `canonical_json`, after `json.loads`."""
+        return cls(**(fields | {"options": tuple(sorted(fields["options"].items()))}))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cells that belong together and one line that says what for."""
+
+    description: str
+    cells: tuple[Cell, ...]
