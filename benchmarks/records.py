@@ -169,7 +169,7 @@ def film_path(folder: Path, cell: Cell) -> Path:
 def read_encoders(folder: Path) -> list[EncoderRecord]:
     """Every encoder recipe that left a folder under `FOLDER/encoders/`, by name."""
     found = sorted(path for path in (Path(folder) / "encoders").glob("*") if path.is_dir())
-    return [_read_encoder(path) for path in found]
+    return [read_encoder(path) for path in found]
 
 
 def _read_cell(folder: Path) -> CellRecord:
@@ -188,7 +188,8 @@ def _read_cell(folder: Path) -> CellRecord:
     return CellRecord(cell, curve.steps, curve.score, curve.return_mean, curve.wall_seconds, config, done)
 
 
-def _read_encoder(folder: Path) -> EncoderRecord:
+def read_encoder(folder: Path) -> EncoderRecord:
+    """What is known of one encoder: of a recipe, or of one that ships."""
     image = folder / "predictions.png"
     tables = [_read_table(folder / name) for name in ("probes.csv", "training.csv")]
     return EncoderRecord(folder.name, image if image.exists() else None, *tables)

@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from gqn_transfer.encoder import SHIPPED, available_encoders
 from gqn_transfer.files import write_text
 from gqn_transfer.training_log import PRINTED
 
@@ -26,6 +27,7 @@ from .records import (
     CellRecord,
     EncoderRecord,
     film_path,
+    read_encoder,
     read_encoders,
     read_suite,
     read_suite_info,
@@ -149,7 +151,7 @@ def _page(
         progress=_progress(records, info),
         incidents=incidents(analyses),
         missing=missing(records, info),
-        encoders=[_encoder(encoder) for encoder in read_encoders(folder)],
+        encoders=[_encoder(encoder) for encoder in _encoders(folder, records)],
         films={one.panel.slug: _films(folder, one.panel) for one in analyses},
         provenance=provenance(records),
         agents=_agents(analyses),
@@ -241,6 +243,13 @@ def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
             trace = str((record.done or {}).get("failed") or "no evaluation was recorded").strip()
             detail = f"{trace.splitlines()[-1]} (last evaluation: {last})"
             yield row | {"what": "failed", "detail": detail, "trace": trace}
+
+
+def _encoders(folder: Path, records: list[CellRecord]) -> list[EncoderRecord]:
+    """The suite's own encoders, and those that ship and were used."""
+    used = {record.cell.encoder for record in records}
+    shipped = [name for name in available_encoders() if name in used]
+    return read_encoders(folder) + [read_encoder(SHIPPED / name) for name in shipped]
 
 
 def _encoder(encoder: EncoderRecord) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Put the encoder of a finished run into the package, in half precision: its card is still to be written.
 
-python scripts/ship_encoder.py runs/autoencoder jaco-small-ae --encoder-only --figures figures/evaluation.csv
+python scripts/ship_encoder.py runs/autoencoder jaco-small-ae --figures figures --encoder-only
 """
 
 import csv
@@ -24,16 +24,14 @@ CARD = {
 """Figures of a card's table and the parts that it names."""
 
 
-def main(
-    run: Positional[Path], name: Positional[str], encoder_only: bool = False, figures: Path | None = None
-) -> None:
+def main(run: Positional[Path], name: Positional[str], figures: Path, encoder_only: bool = False) -> None:
     """Ship an encoder.
 
     Args:
         run: Folder that `gqn-bench pretrain` wrote.
         name: Under which it ships.
+        figures: Folder that `gqn-bench evaluate RUN` wrote: its probes and pictures ship too, for reports.
         encoder_only: Leave the generator out: a control needs none.
-        figures: evaluation.csv of `gqn-bench evaluate`: prints the rows of the card's table.
     """
     source, target = find_checkpoint(run), SHIPPED / name
     record, tensors = read_record(source), load_tensors(source)
@@ -42,12 +40,13 @@ def main(
     halved = {key: value.half() if key.startswith("model.") else value for key, value in tensors.items()}
     save_checkpoint(target, halved, without_paths(record))
     shutil.copy(source / "reference.safetensors", target)
+    for picture_or_table in {"probes.csv", "predictions.png"} & {path.name for path in figures.iterdir()}:
+        shutil.copy(figures / picture_or_table, target)
     for path in target.iterdir():
         path.chmod(0o644)  # as the rest of the package
     size = sum(path.stat().st_size for path in target.iterdir()) / 2**20
     print(f"{target}: {size:.1f} MiB, fingerprint {read_record(target)['fingerprint']}")
-    if figures is not None:
-        print("\n".join(card_rows(figures, run.name)))
+    print("\n".join(card_rows(figures / "evaluation.csv", run.name)))
 
 
 def without_paths(record: dict[str, Any]) -> dict[str, Any]:

@@ -168,6 +168,15 @@ def several_tasks(folder: Path, seeds: int = 3) -> None:
     write_cell(folder, "random-frozen", 0, 100, task="Reach", encoder="random")
 
 
+def test_an_encoder_that_ships_is_shown_where_it_was_used(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    assert "jaco-small" not in text_of(write_report(tmp_path))
+    write_cell(tmp_path, "gqn-finetune", 0, 100, encoder="jaco-small")
+    page = write_report(tmp_path)
+    assert "0.046 m (R² 0.96)" in text_of(page)  # hand, by ridge
+    assert page.read_text().count("data:image/png;base64,") == 1
+
+
 def test_all_tasks_together(tmp_path: Path) -> None:
     several_tasks(tmp_path)
     text = text_of(write_report(tmp_path))

@@ -37,10 +37,27 @@ def run(trained_run: Path, tmp_path: Path) -> Path:
     return copied
 
 
+@pytest.fixture
+def figures(tmp_path: Path) -> Path:
+    """What an evaluation of it wrote."""
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "probes.csv").write_text("probe,quantity,unit,median_error,r2\n")
+    (folder / "evaluation.csv").write_text(
+        "checkpoint,figure,part,contexts,value,unit\n"
+        "run,prior_sample_psnr,image,3,27.96,dB\n"
+        "run,probe_mlp_median_error,hand,1,0.0284,m\n"
+        "run,probe_mlp_median_error,joint_6,1,0.58,rad\n"
+        "run,floor,image,,1.0,\n"
+        "other,probe_mlp_median_error,hand,1,0.5,m\n"
+    )
+    return folder
+
+
 def test_half_precision_gives_the_same_codes(
-    script: ModuleType, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    script: ModuleType, run: Path, figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script.main(run, "mine")
+    script.main(run, "mine", figures)
     shipped, original = load_encoder(tmp_path / "mine"), load_encoder(run)
     images, viewpoints = torch.rand(5, 3, 16, 16), torch.randn(5, 7)
     torch.testing.assert_close(
@@ -53,10 +70,13 @@ def test_half_precision_gives_the_same_codes(
     command = read_record(tmp_path / "mine")["provenance"]["command"]
     assert command == "gqn-bench pretrain --scenes many --out run"
     assert shipped.fingerprint in capsys.readouterr().out
+    assert (tmp_path / "mine/probes.csv").exists()
 
 
-def test_a_control_ships_without_its_generator(script: ModuleType, run: Path, tmp_path: Path) -> None:
-    script.main(run, "mine", encoder_only=True)
+def test_a_control_ships_without_its_generator(
+    script: ModuleType, run: Path, figures: Path, tmp_path: Path
+) -> None:
+    script.main(run, "mine", figures, encoder_only=True)
     assert load_encoder(tmp_path / "mine").features_dim == 12
     with pytest.raises(
         CheckpointError, match="is an encoder without its generator: load it with load_encoder"
@@ -64,17 +84,8 @@ def test_a_control_ships_without_its_generator(script: ModuleType, run: Path, tm
         load_gqn(tmp_path / "mine")
 
 
-def test_the_cards_rows(script: ModuleType, tmp_path: Path) -> None:
-    path = tmp_path / "evaluation.csv"
-    path.write_text(
-        "checkpoint,figure,part,contexts,value,unit\n"
-        "run,prior_sample_psnr,image,3,27.96,dB\n"
-        "run,probe_mlp_median_error,hand,1,0.0284,m\n"
-        "run,probe_mlp_median_error,joint_6,1,0.58,rad\n"
-        "run,floor,image,,1.0,\n"
-        "other,probe_mlp_median_error,hand,1,0.5,m\n"
-    )
-    assert script.card_rows(path, "run") == [
+def test_the_cards_rows(script: ModuleType, figures: Path) -> None:
+    assert script.card_rows(figures / "evaluation.csv", "run") == [
         "| `prior_sample_psnr` | image | 3 | 28.0 dB |",
         "| `probe_mlp_median_error` | hand | 1 | 2.8 cm |",
         "| `probe_mlp_median_error` | joint_6 | 1 | 0.58 rad |",
