@@ -199,6 +199,8 @@ def gallery(out: Path = Path("gallery"), tasks: tuple[str, ...] = (), seed: int 
 @app.command(name="list")
 def list_suites() -> None:
     """List the suites, with their cells and steps, and about how long this machine takes."""
+    from gqn_transfer.envs.rendering import NoOpenGLError
+
     from .hours import seconds_of
     from .shown import duration
     from .suites import SUITES
@@ -206,7 +208,10 @@ def list_suites() -> None:
     table = Table("suite", "cells", "steps", "here, about", "what for")
     for name, suite in SUITES.items():
         steps = sum(cell.steps for cell in suite.cells)
-        seconds = duration(seconds_of(suite.cells))
+        try:
+            seconds = duration(seconds_of(suite.cells))
+        except NoOpenGLError:
+            seconds = "–"
         table.add_row(name, str(len(suite.cells)), f"{steps:,}", seconds, suite.description)
     Console().print(table)
 

@@ -1,4 +1,4 @@
-"""About how long cells take on this machine: measured paces, scaled by how fast it renders."""
+"""About how long cells take on this machine: paces of finished ones, scaled by how fast it renders now."""
 
 from __future__ import annotations
 
@@ -13,29 +13,25 @@ from .doctor import steps_per_second
 
 PACES: Mapping[str, float] = MappingProxyType(
     {
-        "state": 2100.0, "pixels": 430.0, "pixels-aug": 430.0, "pixels-gqn-arch": 90.0, "gqn-finetune": 90.0,
-        "gqn-aux": 60.0, "random-frozen": 900.0, "ae-frozen": 900.0, "supervised-frozen": 900.0,
-        "gqn-frozen": 900.0, "gqn-tier2": 900.0,
+        "state": 1100.0, "pixels": 410.0, "pixels-aug": 410.0, "pixels-gqn-arch": 80.0, "gqn-finetune": 80.0,
+        "gqn-aux": 60.0, "random-frozen": 640.0, "ae-frozen": 640.0, "supervised-frozen": 640.0,
+        "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
-"""Method -> training steps a second with PPO on one core of the machine that `REFERENCE` is of."""
-REFERENCE = 1300.0
-"""Steps a second of one environment with pixels there, as `gqn-bench doctor` says."""
+"""Method -> training steps a second on one core, evaluations included, of cells like those of `quick`."""
+REFERENCE = 2900.0
+"""Steps a second of one environment with pixels on that machine, when idle, as `gqn-bench doctor` says."""
 ENCODER_HOURS = 0.75
 """Of a suite's own encoder, on one core there."""
+SMALL_SCENES = 1_000
+"""Scenes below which a recipe is one for tests, and takes no time worth counting."""
 
 
 def seconds_of(cells: Iterable[Cell]) -> float:
-    """Wall time of all `cells` on all cores, with evaluations and the suite's own encoders."""
+    """Wall time of all `cells` on all cores, with the encoders that they make for themselves."""
     cells = list(cells)
-    work = sum((cell.steps + _evaluation_steps(cell)) / PACES[cell.method] for cell in cells)
-    own = {
-        cell.encoder
-        for cell in cells
-        if cell.encoder in ENCODERS and ENCODERS[cell.encoder].preset != "random"
-    }
-    trained = [name for name in own if SCENES[ENCODERS[name].scenes].scenes > 1000]  # smoke's takes a second
-    work += 3600 * ENCODER_HOURS * len(trained)
+    work = sum(cell.steps / PACES[cell.method] for cell in cells)
+    work += 3600 * ENCODER_HOURS * sum(map(_is_trained, {cell.encoder for cell in cells}))
     return work / (os.cpu_count() or 1) / speed()
 
 
@@ -45,7 +41,6 @@ def speed() -> float:
     return steps_per_second("pixels") / REFERENCE
 
 
-def _evaluation_steps(cell: Cell) -> int:
-    """Steps of a cell's evaluations, of 100 steps an episode, which cost about half of training's."""
-    options = cell.run_options
-    return (cell.steps // options["evaluate_every"] + 1) * options["episodes"] * 100 // 2
+def _is_trained(encoder: str) -> bool:
+    recipe = ENCODERS.get(encoder)
+    return recipe is not None and recipe.preset != "random" and SCENES[recipe.scenes].scenes > SMALL_SCENES

@@ -1,0 +1,36 @@
+"""Estimates of hours: of every method, more for more steps and for encoders, less on a faster machine."""
+
+import os
+
+import pytest
+
+from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.benchmarks import hours
+from gqn_transfer.benchmarks.suites import SUITES, grid
+
+
+@pytest.fixture(autouse=True)
+def as_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hours, "speed", lambda: 1.0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def test_every_method_has_a_pace() -> None:
+    assert set(hours.PACES) == set(METHODS)
+
+
+def test_quick_takes_what_it_took() -> None:
+    assert hours.seconds_of(SUITES["quick"].cells) == pytest.approx(18 * 60, rel=0.15)
+
+
+def test_oracle_takes_what_it_took() -> None:
+    assert hours.seconds_of(SUITES["oracle"].cells) == pytest.approx(38 * 60, rel=0.2)
+
+
+def test_encoders_of_a_suites_own_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped, own = (hours.seconds_of(SUITES[name].cells) for name in ("quick", "from-scratch"))
+    assert own - shipped == pytest.approx(0.75 * 3600 / 2)
+    cells = grid("t", ["Reach-v0"], ["fixed"], {"state": 1000}, [0])
+    slow = hours.seconds_of(cells)
+    monkeypatch.setattr(hours, "speed", lambda: 4.0)
+    assert hours.seconds_of(cells) == slow / 4
