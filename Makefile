@@ -16,7 +16,7 @@ GL_READY = $(VENV)/.gl-ready
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup bench test test-all check lint format typecheck wheel clean
+.PHONY: help setup bench reproduce test test-all check lint format typecheck wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,10 @@ setup: $(INSTALLED) $(GL_READY) ## create .venv, install the package editable, m
 bench: setup ## run the quick suite and write its report (another one: make bench SUITE=name)
 	$(BIN)/gqn-bench run $(SUITE) --out $(RUN_DIR)
 	$(BIN)/gqn-bench report $(RUN_DIR)
+
+reproduce: setup ## the comparison with raw pixels on Reach, fixed camera; says first how long it takes
+	$(BIN)/gqn-bench run raw-pixels-a --cameras fixed --out runs/raw-pixels-a
+	$(BIN)/gqn-bench report runs/raw-pixels-a
 
 test: setup ## run the tests, without the slow ones
 	$(BIN)/python -m pytest

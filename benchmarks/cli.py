@@ -203,7 +203,7 @@ def list_suites() -> None:
 
     from .hours import seconds_of
     from .shown import duration
-    from .suites import SUITES
+    from .suites import RESERVED, SUITES
 
     table = Table("suite", "cells", "steps", "here, about", "what for")
     for name, suite in SUITES.items():
@@ -213,6 +213,8 @@ def list_suites() -> None:
         except NoOpenGLError:
             seconds = "–"
         table.add_row(name, str(len(suite.cells)), f"{steps:,}", seconds, suite.description)
+    for name, purpose in RESERVED.items():
+        table.add_row(name, "0", "0", "–", f"reserved for {purpose}", style="dim")
     Console().print(table)
 
 
@@ -226,6 +228,7 @@ def run(
     seeds: tuple[int, ...] = (),
     tasks: tuple[str, ...] = (),
     methods: tuple[str, ...] = (),
+    cameras: tuple[str, ...] = (),
     time_limit: float | None = None,
     retry_failed: bool = False,
     engine: Literal["local", "ray"] = "local",
@@ -244,6 +247,7 @@ def run(
         seeds: Instead of the suite's.
         tasks: Only these of the suite's.
         methods: Only these of the suite's.
+        cameras: Only these of the suite's.
         time_limit: Minutes after which nothing is started and running cells stop at their next evaluation.
         retry_failed: Run cells again that have failed.
         engine: local, or ray: on a cluster, which needs no shared disk; see docs/clusters.md.
@@ -255,7 +259,7 @@ def run(
     from .suite_files import find_suite, suite_title
     from .suites import with_encoder
 
-    chosen = overridden(find_suite(suite), Overrides(steps, seeds, tasks, methods))
+    chosen = overridden(find_suite(suite), Overrides(steps, seeds, tasks, methods, cameras))
     if encoder is not None:
         chosen = with_encoder(chosen, encoder)
     seconds = None if time_limit is None else 60 * time_limit

@@ -22,13 +22,14 @@ from gqn_transfer.files import write_json
 from .artefacts import pretraining_frames, provenance
 from .cells import Cell, Suite
 from .claims import claimed
+from .hours import seconds_of
 from .processes import ProcessEach
 from .progress import Progress, progress_of
 from .ray_engine import RayCells
 from .ray_options import RayOptions
 from .records import planned_cells
 from .run_cell import Source
-from .shown import Shown
+from .shown import Shown, duration
 from .work import Outcome, cell_folder, failed, finished, render_scenes, work_on_cell, work_on_encoder
 
 Job = Cell | str
@@ -64,6 +65,8 @@ def run_suite(
     _plan(suite, folder)
     todo = [cell for cell in suite.cells if _is_to_do(cell_folder(folder, cell), options.retry_failed)]
     console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} ended before")
+    if todo and options.ray is None:
+        console.print(f"the others take about {duration(seconds_of(todo))} on all cores of this machine")
     encoders = sorted({cell.encoder for cell in todo if cell.encoder})
     for encoder in encoders:
         while not render_scenes(encoder, folder):

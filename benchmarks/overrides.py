@@ -21,12 +21,15 @@ class Overrides:
     """These of the suite's tasks."""
     methods: tuple[str, ...] = ()
     """These of its methods."""
+    cameras: tuple[str, ...] = ()
+    """These of its cameras."""
 
 
 def overridden(suite: Suite, changes: Overrides) -> Suite:
     """The suite with `changes`; ValueError for a task or method that it does not have."""
     cells = _only(suite.cells, "task", changes.tasks, lambda cell: cell.task)
     cells = _only(cells, "method", changes.methods, lambda cell: cell.method)
+    cells = _only(cells, "camera", changes.cameras, lambda cell: cell.camera)
     if changes.steps is not None:
         if changes.steps < 1:
             raise ValueError(f"steps={changes.steps}: expected at least 1")

@@ -87,8 +87,31 @@ ORACLE_BUDGETS = {
     "Place-v0": 400_000,
 }
 """Environment steps that an agent which sees the state needs, and some: from pilots on other seeds."""
+RAW_PIXELS_BUDGETS = {
+    "Reach-v0": 400_000, "Point-v0": 400_000, "Track-v0": 640_000, "Press-v0": 960_000, "Pose-v0": 1_200_000,
+    "Grasp-v0": 1_200_000, "Push-v0": 1_200_000, "Place-v0": 1_600_000,
+}  # fmt: skip
+"""Environment steps of every method but the oracle in the comparison with raw pixels: four times the oracle's
+until its pilot sets them."""
 QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
 SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
+
+TWO_METHODS = ("pixels-aug", "gqn-frozen")
+FROZEN_METHODS = ("pixels-aug", "random-frozen", "ae-frozen", "gqn-frozen")
+TRAINED_METHODS = ("pixels-gqn-arch", "gqn-finetune", "gqn-aux")
+THIRD_TIER = (
+    ("Grasp-v0", "moving"), ("Pose-v0", "moving"), ("Point-v0", "fixed"), ("Track-v0", "fixed"),
+    ("Press-v0", "fixed"), ("Push-v0", "fixed"), ("Place-v0", "fixed"),
+)  # fmt: skip
+
+
+def raw_pixels(
+    suite: str, task: str, camera: str, methods: Iterable[str], seeds: Iterable[int]
+) -> tuple[Cell, ...]:
+    """One task and camera of the comparison, tuned, with the oracle that its threshold comes from."""
+    budgets = {"state": ORACLE_BUDGETS[task]} | dict.fromkeys(methods, RAW_PIXELS_BUDGETS[task])
+    return grid(suite, [task], [camera], budgets, seeds, family="small", tuned=True)
+
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
@@ -125,6 +148,53 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 seeds=[0, 1, 2],
             ),
         ),
+        "raw-pixels-a": Suite(
+            "the comparison with raw pixels, first tier: Reach, fixed and moving camera, five seeds",
+            tuple(
+                cell
+                for camera in ("fixed", "moving")
+                for cell in raw_pixels("raw-pixels-a", "Reach-v0", camera, FROZEN_METHODS, range(5))
+            ),
+        ),
+        "raw-pixels-b": Suite(
+            "second tier: Grasp and Pose, fixed camera, three seeds",
+            tuple(
+                cell
+                for task in ("Grasp-v0", "Pose-v0")
+                for cell in raw_pixels("raw-pixels-b", task, "fixed", TWO_METHODS, range(3))
+            ),
+        ),
+        "raw-pixels-c": Suite(
+            "third tier: encoders that are trained on, on Reach; the moving camera; the other five tasks",
+            (
+                *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", TRAINED_METHODS, range(3)),
+                *(
+                    cell
+                    for task, camera in THIRD_TIER
+                    for cell in raw_pixels(
+                        "raw-pixels-c", task, camera, ("pixels-aug", "gqn-frozen"), range(3)
+                    )
+                ),
+            ),
+        ),
+        "paper": Suite(
+            "the comparison at the scale of Eslami et al. 2018: 30M steps, three learning rates, for a GPU",
+            tuple(
+                cell
+                for rate in (1e-4, 3e-4, 1e-3)
+                for cell in grid(
+                    "paper",
+                    tasks=["Reach-v0"],
+                    cameras=["fixed", "moving"],
+                    methods={"state": 3_000_000, "pixels-aug": 30_000_000, "gqn-frozen": 30_000_000},
+                    seeds=[0, 1, 2],
+                    family="small",
+                    learning_rate=rate,
+                    num_envs=64,
+                    evaluate_every=100_000,
+                )
+            ),
+        ),
         "oracle": Suite(
             "all tasks from the simulator's state, 40 minutes on 2 cores: can an agent learn them?",
             tuple(
@@ -151,6 +221,16 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
 """Name -> suite."""
 
 
+RESERVED: Mapping[str, str] = MappingProxyType(
+    {
+        "tasks": "transfer against the number of tasks that an encoder was trained on end to end",
+        "sizes": "transfer against the size of the representation",
+        "tiers": "transfer through a second representation on top of the first",
+    }
+)
+"""Names of suites to come -> what for."""
+
+
 def with_encoder(suite: Suite, encoder: str) -> Suite:
     """The suite with `encoder` (a name, a path, or a function of your own) in place of the GQN's, also where
     its architecture alone is taken. Controls of another training stay as they are."""
@@ -163,6 +243,8 @@ def with_encoder(suite: Suite, encoder: str) -> Suite:
 
 def suite_named(name: str) -> Suite:
     """The suite of that name; ValueError lists what exists."""
+    if name in RESERVED:
+        raise ValueError(f"suite {name!r} has no cells yet: it is reserved for {RESERVED[name]}")
     if name not in SUITES:
         raise ValueError(
             f"unknown suite {name!r}; known: {', '.join(SUITES)}, or one of your own: "

@@ -136,6 +136,7 @@ def test_overrides_keep_what_they_do_not_name() -> None:
     [
         ({"tasks": ("Push-v0",)}, "the suite has no task Push-v0; it has Reach-v0, Grasp-v0"),
         ({"methods": ("gqn",)}, "the suite has no method gqn; it has state, pixels"),
+        ({"cameras": ("moving",)}, "the suite has no camera moving; it has fixed"),
         ({"steps": 0}, "steps=0: expected at least 1"),
     ],
 )

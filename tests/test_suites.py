@@ -9,7 +9,16 @@ from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES
 from gqn_transfer.benchmarks.cells import OPTION_KEYS, Cell, Suite
-from gqn_transfer.benchmarks.suites import FAMILIES, SUITES, grid, suite_named, with_encoder
+from gqn_transfer.benchmarks.suites import (
+    FAMILIES,
+    ORACLE_BUDGETS,
+    RAW_PIXELS_BUDGETS,
+    RESERVED,
+    SUITES,
+    grid,
+    suite_named,
+    with_encoder,
+)
 from gqn_transfer.encoder import available_encoders, load_encoder
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.presets import PRESETS
@@ -72,6 +81,27 @@ def test_unknown_names_list_what_exists() -> None:
         suite_named("quik")
     with pytest.raises(ValueError, match=r"unknown options num_env; known: .*num_envs"):
         grid("x", ["Reach-v0"], ["fixed"], {"state": 1}, [0], num_env=2)
+
+
+def test_tiers_of_the_comparison_hold_all_tasks_once() -> None:
+    cells = [cell for tier in "abc" for cell in SUITES[f"raw-pixels-{tier}"].cells]
+    settings = [(cell.task, cell.camera, cell.method, cell.seed) for cell in cells]
+    assert {cell.task for cell in cells} == set(envs.TASKS)
+    oracles = [setting for setting in settings if setting[2] == "state"]
+    assert len(set(settings) - set(oracles)) == len(settings) - len(oracles), "no agent is trained twice"
+    for cell in cells:
+        assert cell.steps == (ORACLE_BUDGETS if cell.method == "state" else RAW_PIXELS_BUDGETS)[cell.task]
+    reach = {cell.method for cell in cells if (cell.task, cell.camera) == ("Reach-v0", "fixed")}
+    assert reach == set(METHODS) - {"pixels", "supervised-frozen", "gqn-tier2"}
+
+
+def test_reserved_suites_say_what_for() -> None:
+    for name, purpose in RESERVED.items():
+        assert name not in SUITES
+        with pytest.raises(
+            ValueError, match=f"suite '{name}' has no cells yet: it is reserved for {purpose}"
+        ):
+            suite_named(name)
 
 
 def test_the_tables_cannot_be_changed() -> None:
