@@ -23,7 +23,7 @@ def tuned_settings(method: str, folder: Path = FOLDER) -> dict[str, Any]:
     A method that was not tuned takes the settings of the nearest one, as far as it has them.
     """
     best = _best_row(folder / f"{INHERITS.get(method, method)}.csv")
-    settings = {name: _value(text) for name, text in best.items() if name in DEFAULTS}
+    settings = {name: value_of(text) for name, text in best.items() if name in DEFAULTS}
     own = knobs_of(method_named(method))
     return {
         name: value
@@ -42,7 +42,8 @@ def _best_row(path: Path) -> Mapping[str, str]:
     return rows[0]
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """A setting from its text in a table."""
     try:
         return ast.literal_eval(text)
     except ValueError:

@@ -1,7 +1,8 @@
 """`gqn-bench tune`: the same search, with the same budget, for every method whose settings others inherit.
 
 Trials are cells like any other, on seeds that no result uses; a finished one is never run again. The sampler
-is asked in the same order with the same seed: an interrupted search goes on as if nothing had happened.
+is asked in the same order with the same seed: an interrupted search goes on as if nothing had happened, from
+the cells or from the table alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .run_cell import run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of
 from .statistics import area_under_curve
 from .suites import encoder_for
+from .tuned import value_of
 from .work import cell_folder, failed, finished
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 RETURN_WEIGHT = 0.01
 """Of a return, which is 45 for an oracle, beside a success rate: about a half."""
+FIGURES = ("trial", "value", "last_success", "best")
+"""Columns of a table beside the settings."""
 SEED = 1000
 """Of the first trial's agent; trial k has SEED + k."""
 
@@ -86,16 +90,22 @@ def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any])
     name = encoder_for(method, config.family)
     encoder = ready(name, folder, 1) if name else None
     frames = pretraining_frames(encoder) if encoder else 0
+    table = folder / f"{method}.csv"
+    known = read_trials(table)
 
-    def run(cell: Cell) -> tuple[float, float]:
-        place = cell_folder(folder, cell)
-        if not finished(place):
-            run_cell(cell, place, encoder, frames, facts)
+    def run(cell: Cell, settings: Mapping[str, Any]) -> tuple[float, float]:
+        place, written = cell_folder(folder, cell), known.get(cell.seed - SEED)
+        if finished(place):
+            return worth(place)
+        if written is not None and written.settings == settings:
+            return written.value, written.success
+        run_cell(cell, place, encoder, frames, facts)
         return worth(place)
 
     for number in range(config.trials):
         trials.append(one_trial(study, method, number, space, config, run))
-        write_text(folder / f"{method}.csv", as_csv(trials, list(space)))
+        if len(trials) >= len(known):  # what is known of later ones stays until they are asked for
+            write_text(table, as_csv(trials, list(space)))
         Console().print(f"{method} trial {number}: {trials[-1].value:.3f}, success {trials[-1].success:.0%}")
     return trials
 
@@ -106,7 +116,7 @@ def one_trial(
     number: int,
     space: Mapping[str, Choice],
     config: TuneConfig,
-    run: Callable[[Cell], tuple[float, float]],
+    run: Callable[[Cell, Mapping[str, Any]], tuple[float, float]],
 ) -> Trial:
     """Ask for settings, run them, tell what they were worth."""
     if number == 0:
@@ -119,7 +129,7 @@ def one_trial(
         "tune", config.task, method, "ppo", config.camera, encoder_for(method, config.family), SEED + number,
         config.steps, tuple(sorted(changed.items())),
     )  # fmt: skip
-    value, success = run(cell)
+    value, success = run(cell, settings)
     study.tell(asked, value)
     return Trial(number, settings, value, success)
 
@@ -137,13 +147,27 @@ def as_csv(trials: Sequence[Trial], names: Sequence[str]) -> str:
     """A line for each trial, the best marked."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", *names, "value", "last_success", "best"])
+    writer.writerow([FIGURES[0], *names, *FIGURES[1:]])
     best = max(trials, key=lambda trial: trial.value)
     for trial in trials:
         values = [trial.settings[name] for name in names]
-        figures = [f"{trial.value:.4f}", f"{trial.success:.3f}", "yes" if trial is best else ""]
+        figures = [f"{trial.value:.6f}", f"{trial.success:.3f}", "yes" if trial is best else ""]
         writer.writerow([trial.number, *values, *figures])
     return text.getvalue()
+
+
+def read_trials(path: Path) -> dict[int, Trial]:
+    """The trials of a table that `as_csv` wrote, by number; none where there is no table."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for row in rows:
+        settings = {name: value_of(text) for name, text in row.items() if name not in FIGURES}
+        number = int(row["trial"])
+        found[number] = Trial(number, settings, float(row["value"]), float(row["last_success"]))
+    return found
 
 
 def _study() -> optuna.Study:

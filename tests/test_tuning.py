@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def trials_of(method: str, count: int, run: Any) -> list[tuning.Trial]:
 
 def test_the_first_trial_is_what_holds_without_tuning() -> None:
     seen: list[Cell] = []
-    (first,) = trials_of("gqn-frozen", 1, lambda cell: (seen.append(cell) or 1.0, 0.5))
+    (first,) = trials_of("gqn-frozen", 1, lambda cell, _: (seen.append(cell) or 1.0, 0.5))
     assert first == tuning.Trial(0, {name: DEFAULTS[name] for name in SHARED}, 1.0, 0.5)
     options = (("evaluate_every", 20_000),)
     assert seen == [
@@ -42,12 +43,12 @@ def test_defaults_are_those_of_the_agents() -> None:
 
 def test_every_trial_has_a_seed_that_no_result_uses() -> None:
     seeds: list[int] = []
-    trials_of("random-frozen", 4, lambda cell: (seeds.append(cell.seed) or 0.0, 0.0))
+    trials_of("random-frozen", 4, lambda cell, _: (seeds.append(cell.seed) or 0.0, 0.0))
     assert seeds == [1000, 1001, 1002, 1003]
 
 
 def test_the_search_is_the_same_again_and_finds_what_is_good() -> None:
-    def run(cell: Cell) -> tuple[float, float]:
+    def run(cell: Cell, _: Any) -> tuple[float, float]:
         options = dict(cell.options)
         return float(options.get("views", 1)) - abs(options.get("learning_rate", 3e-4) - 1e-3), 0.0
 
@@ -107,6 +108,32 @@ def test_finished_trials_are_not_run_again(tmp_path: Path, monkeypatch: pytest.M
     assert rows[0]["learning_rate"] == "0.0003"
 
 
+def test_a_table_answers_where_its_cells_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[int] = []
+
+    def run_cell(cell: Cell, place: Path, *_: Any) -> None:
+        ran.append(cell.seed)
+        place.mkdir(parents=True)
+        append_row(place / "curve.csv", CurveRow(0, 0.0, 0.0, 0.0, 50, 1.0))
+        append_row(place / "curve.csv", CurveRow(1000, 0.25, cell.seed / 1000, 0.0, 50, 1.0))
+        write_json(place / "done.json", {})
+
+    monkeypatch.setattr(tuning, "run_cell", run_cell)
+    monkeypatch.setattr(tuning, "ready", lambda *_: None)
+    first = search_in(tmp_path, 8)
+    shutil.rmtree(tmp_path / "cells")
+    again = search_in(tmp_path, 9)
+    assert ran == [*range(1000, 1009)]
+    for one, other in zip(first, again, strict=False):
+        assert (one.number, one.settings, one.success) == (other.number, other.settings, other.success)
+        assert other.value == pytest.approx(one.value, abs=1e-6)
+    table = tmp_path / "gqn-frozen.csv"
+    table.write_text(table.read_text().replace("0.0003", "0.0002", 1))  # other settings answer nothing
+    search_in(tmp_path, 1)
+    assert ran[-1] == 1000
+    assert len(tuning.read_trials(table)) == 9
+
+
 def search_in(folder: Path, trials: int) -> list[tuning.Trial]:
     return search("gqn-frozen", folder, TuneConfig(trials=trials, steps=1000), {})
 
@@ -129,4 +156,4 @@ def test_the_table_reads_as_csv() -> None:
     trials = [tuning.Trial(k, {"views": k}, value, 0.5) for k, value in enumerate((1.0, 3.0, 2.0))]
     rows = list(csv.reader(io.StringIO(tuning.as_csv(trials, ["views"]))))
     assert rows[0] == ["trial", "views", "value", "last_success", "best"]
-    assert rows[2] == ["1", "1", "3.0000", "0.500", "yes"]
+    assert rows[2] == ["1", "1", "3.000000", "0.500", "yes"]
