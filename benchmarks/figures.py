@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -129,7 +129,7 @@ def _draw_settings(axes: Axes, method: str, groups: Sequence[Group], rng: np.ran
     for group in groups:
         steps, curve = curve_of(group, _quantity("success"), rng)
         if steps.size:
-            thick = {"linewidth": 2.0} if group is best else {"linewidth": 0.8, "alpha": 0.55}
+            thick: dict[str, Any] = {"linewidth": 2.0} if group is best else {"linewidth": 0.8, "alpha": 0.55}
             axes.plot(steps, curve[0], color=color, gid=GID + method, **thick)
     axes.set_title(f"{method}, {len(groups)} settings", loc="left", fontsize=9.3, color=color)
     axes.set_ylim(-0.02, 1.02)
@@ -216,7 +216,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float], str]])
 
 def _name_beside(axes: Axes, text: str, method: str, place: float) -> None:
     """A name with its method's marker, right of the axes at a height of 0 to 1."""
-    style, how = STYLES.get(method, OTHER), {"transform": axes.transAxes, "gid": GID + method}
+    style, how = STYLES.get(method, OTHER), dict[str, Any](transform=axes.transAxes, gid=GID + method)
     axes.plot(1.05, place, style.marker, color=style.color, markersize=4.5, clip_on=False, **how)
     axes.text(1.09, place, text, fontsize=9.3, color=style.color, va="center", **how)
 

@@ -188,11 +188,11 @@ def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list
     written = []
     for quantity in QUANTITIES:
         text = f"Curves of {quantity} against environment steps, {panel.title}"
-        figure = curve_figure(panel, quantity, rng)
-        written.append(_write_figure(target, f"{panel.slug}-{quantity}", figure, text))
-    if (figure := settings_figure(panel, rng)) is not None:
+        curves = curve_figure(panel, quantity, rng)
+        written.append(_write_figure(target, f"{panel.slug}-{quantity}", curves, text))
+    if (settings := settings_figure(panel, rng)) is not None:
         text = f"Success with every setting that was tried, {panel.title}"
-        written.append(_write_figure(target, f"{panel.slug}-settings", figure, text))
+        written.append(_write_figure(target, f"{panel.slug}-settings", settings, text))
     return written
 
 
