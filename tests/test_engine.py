@@ -1,6 +1,7 @@
 """The smoke suite end to end: every stage really happens, and only once."""
 
 import csv
+import errno
 import io
 import os
 import re
@@ -226,6 +227,22 @@ def test_a_killed_worker_takes_no_other_along(tmp_path: Path, monkeypatch: pytes
         queue_of(tmp_path, pool, 2, cells).run(cells)
     assert "its process was killed" in read_json(cell_folder(tmp_path, cells[0]) / "done.json")["failed"]
     assert finished(cell_folder(tmp_path, STATE))
+
+
+def test_a_full_disk_fails_the_cell_while_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_cell, "append_row", full)
+    place = cell_folder(tmp_path, STATE)
+    assert engine.work_on_cell(STATE, tmp_path, None, 0, {}) is Outcome.FAILED
+    assert "No space left on device" in read_json(place / "done.json")["failed"]
+    monkeypatch.setattr(run_cell, "write_json", full)
+    with pytest.raises(OSError, match="No space left"), ThreadPoolExecutor(1) as pool:
+        queue_of(tmp_path, pool, 1, (STATE._replace(seed=1),)).run([STATE._replace(seed=1)])
+    assert not list(tmp_path.glob("cells/*.lock"))
 
 
 def test_commands_with_other_seeds_plan_together(tmp_path: Path) -> None:
