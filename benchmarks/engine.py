@@ -6,6 +6,7 @@ Several commands may run one suite in one folder: what one of them has claimed t
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -103,9 +104,14 @@ def _engine(options: RunOptions, jobs: int) -> Iterator[Engine]:
 
 
 def default_workers(memory_each: float = 2.5e9) -> int:
-    """One worker a core, fewer where memory would not do."""
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(os.cpu_count() or 1, int(available / memory_each)))
+    """One worker a core, fewer where memory, as far as the system tells of it, would not do."""
+    cores, found = os.cpu_count() or 1, re.search(r"^MemAvailable: +(\d+) kB", _memory(), re.MULTILINE)
+    return max(1, min(cores, int(1024 * int(found[1]) / memory_each))) if found else cores
+
+
+def _memory() -> str:
+    path = Path("/proc/meminfo")
+    return path.read_text() if path.exists() else ""
 
 
 def _plan(suite: Suite, folder: Path) -> None:

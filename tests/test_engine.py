@@ -245,6 +245,19 @@ def test_a_full_disk_fails_the_cell_while_that_can_be_written(
     assert not list(tmp_path.glob("cells/*.lock"))
 
 
+@pytest.mark.parametrize(
+    ("memory", "workers"),
+    [("MemFree: 1 kB\nMemAvailable:   24000000 kB\n", 8), ("MemAvailable: 6000000 kB", 2), ("", 8),
+     ("MemAvailable: 1 kB", 1)],
+)  # fmt: skip
+def test_workers_are_as_many_as_cores_and_memory_allow(
+    memory: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_memory", lambda: memory)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert engine.default_workers() == workers
+
+
 def test_commands_with_other_seeds_plan_together(tmp_path: Path) -> None:
     for seeds in ((0,), (1, 2), (0,)):
         engine._plan(overridden(Suite("one", (STATE,)), Overrides(seeds=seeds)), tmp_path)
