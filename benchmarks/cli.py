@@ -231,6 +231,7 @@ def run(
     cameras: tuple[str, ...] = (),
     time_limit: float | None = None,
     retry_failed: bool = False,
+    tensorboard: bool = False,
     engine: Literal["local", "ray"] = "local",
     ray: RayOptions = RayOptions(),  # noqa: B008  it is frozen
 ) -> None:
@@ -250,6 +251,7 @@ def run(
         cameras: Only these of the suite's.
         time_limit: Minutes after which nothing is started and running cells stop at their next evaluation.
         retry_failed: Run cells again that have failed.
+        tensorboard: Write events too, in cells/*/tensorboard; needs the extra `tensorboard`.
         engine: local, or ray: on a cluster, which needs no shared disk; see docs/clusters.md.
         ray: Of the engine ray.
     """
@@ -263,7 +265,7 @@ def run(
     if encoder is not None:
         chosen = with_encoder(chosen, encoder)
     seconds = None if time_limit is None else 60 * time_limit
-    options = RunOptions(workers, retry_failed, seconds, ray if engine == "ray" else None)
+    options = RunOptions(workers, retry_failed, seconds, tensorboard, ray if engine == "ray" else None)
     progress = run_suite(chosen, out or Path("runs", suite_title(suite)), options)
     print(summary_of(progress))
     if progress.count("failed"):

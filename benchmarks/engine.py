@@ -29,7 +29,7 @@ from .progress import Progress, progress_of
 from .ray_engine import RayCells
 from .ray_options import RayOptions
 from .records import planned_cells
-from .run_cell import Source
+from .run_cell import How, Source
 from .shown import Shown, duration
 from .work import Outcome, cell_folder, failed, finished, render_scenes, work_on_cell, work_on_encoder
 
@@ -51,6 +51,8 @@ class RunOptions:
     """Run cells again that have failed."""
     time_limit: float | None = None
     """Seconds after which no cell is started, and those that run stop at their next evaluation."""
+    tensorboard: bool = False
+    """Let cells write events for TensorBoard too."""
     ray: RayOptions | None = None
     """Where cells run on a Ray cluster, instead of on this machine."""
 
@@ -73,7 +75,8 @@ def run_suite(
         while not render_scenes(encoder, folder):
             time.sleep(PATIENCE)
     with _engine(options, len(todo)) as engine, Shown(suite.cells, folder, console) as shown:
-        _Queue(engine, folder, facts, until, shown).run([*encoders, *_long_ones_first(todo)])
+        queue = _Queue(engine, folder, facts, until, shown, options.tensorboard)
+        queue.run([*encoders, *_long_ones_first(todo)])
     return progress_of(suite.cells, folder)
 
 
@@ -140,9 +143,16 @@ class _Queue:
     """Jobs that wait, jobs that run, and the encoders that are there already."""
 
     def __init__(
-        self, engine: Engine, folder: Path, facts: dict[str, Any], until: float | None, shown: Shown
+        self,
+        engine: Engine,
+        folder: Path,
+        facts: dict[str, Any],
+        until: float | None,
+        shown: Shown,
+        tensorboard: bool = False,
     ) -> None:
-        self.engine, self.folder, self.facts, self.until, self.shown = engine, folder, facts, until, shown
+        self.engine, self.folder, self.facts = engine, folder, facts
+        self.until, self.shown, self.tensorboard = until, shown, tensorboard
         self.running: dict[Future[Any], Job] = {}
         self.ready: dict[str, Source] = {}
         self.not_before: dict[Job, float] = {}
@@ -193,9 +203,8 @@ class _Queue:
             return self.engine.encoders.submit(work_on_encoder, job, self.folder, threads, seconds)
         encoder = self.ready.get(job.encoder)
         frames = pretraining_frames(encoder) if encoder else 0
-        return self.engine.cells.submit(
-            self.engine.work, job, self.folder, encoder, frames, self.facts, seconds
-        )
+        how = How(frames, self.facts, seconds, self.tensorboard)
+        return self.engine.cells.submit(self.engine.work, job, self.folder, encoder, how)
 
     def _ended(self) -> list[Future[Any]]:
         if not self.running:

@@ -18,7 +18,7 @@ from gqn_transfer.files import write_atomic, write_json
 from .cells import Cell
 from .claims import claimed
 from .ray_options import RayOptions
-from .run_cell import Source, run_cell
+from .run_cell import How, Source, run_cell
 from .work import Outcome, cell_folder, finished, outcome_of
 
 Files = dict[str, bytes]
@@ -48,26 +48,23 @@ class RayCells:
         slots += [total.get("GPU", 0) / options.gpus] if options.gpus else []
         self.slots = max(1, int(min(slots)))
 
-    def __call__(
-        self, cell: Cell, folder: Path, encoder: Source | None, frames: int, facts: dict[str, Any],
-        seconds: float | None = None,
-    ) -> Outcome:  # fmt: skip
+    def __call__(self, cell: Cell, folder: Path, encoder: Source | None, how: How) -> Outcome:
         """As `work_on_cell`, elsewhere."""
         place = cell_folder(folder, cell)
         with claimed(place) as ours:
             if not ours:
                 return Outcome.BUSY
             if not finished(place):
-                self._drive(cell, place, encoder, frames, facts, seconds)
+                self._drive(cell, place, encoder, how)
         return outcome_of(place)
 
-    def _drive(self, cell: Cell, place: Path, encoder: Source | None, *rest: Any) -> None:
+    def _drive(self, cell: Cell, place: Path, encoder: Source | None, how: How) -> None:
         """Until the cell has ended, wherever it runs, and however many nodes it loses."""
         carried = pack_encoder(encoder) if isinstance(encoder, Path) else encoder
         lost: Exception | None = None
         for _ in range(TRIES):
             try:
-                for news in self.remote.remote(tuple(cell), pack(place), carried, *rest):
+                for news in self.remote.remote(tuple(cell), pack(place), carried, how):
                     unpack(self.ray.get(news), place)
                 return
             except self.ray.exceptions.RayTaskError as error:
@@ -79,12 +76,7 @@ class RayCells:
 
 
 def cell_elsewhere(
-    fields: tuple[Any, ...],
-    files: Files,
-    encoder: Files | str | None,
-    frames: int,
-    facts: dict[str, Any],
-    seconds: float | None,
+    fields: tuple[Any, ...], files: Files, encoder: Files | str | None, how: How
 ) -> Iterator[Files]:
     """Run a cell in a folder of this machine; yield its files as they change, done.json last."""
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +85,7 @@ def cell_elsewhere(
         if isinstance(encoder, dict):
             unpack(encoder, source)
         given = source if isinstance(encoder, dict) else encoder
-        work = threading.Thread(target=run_cell, args=(Cell(*fields), place, given, frames, facts, seconds))
+        work = threading.Thread(target=run_cell, args=(Cell(*fields), place, given, how))
         work.start()
         sent = dict(files)
         while work.is_alive():

@@ -6,6 +6,8 @@ import math
 import sys
 import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,33 +36,38 @@ Source = Path | str
 """A checkpoint's folder, or the name of a function that makes an encoder."""
 
 
-def run_cell(
-    cell: Cell,
-    folder: Path,
-    encoder: Source | None,
-    frames: int = 0,
-    provenance: dict[str, Any] | None = None,
-    seconds: float | None = None,
-) -> None:
+@dataclass(frozen=True)
+class How:
+    """How a cell is run, beside what it is."""
+
+    frames: int = 0
+    """What the pretraining of its encoder rendered."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Command, versions and machine, for its record."""
+    seconds: float | None = None
+    """Stop, unfinished, at the first evaluation after as many."""
+    tensorboard: bool = False
+    """Write events for TensorBoard too."""
+
+
+def run_cell(cell: Cell, folder: Path, encoder: Source | None = None, how: How = How()) -> None:
     """Run `cell`, from where an interrupted try stands, and leave `folder` finished or recorded as failed.
 
-    encoder: for methods that need one; frames: what its pretraining rendered; seconds: stop, unfinished, at
-    the first evaluation after as many.
+    encoder: for methods that need one.
     """
     torch.set_num_threads(1)  # cells run side by side, one core each
-    goes_on = begin(folder, _config(cell, provenance or {}))
-    until = math.inf if seconds is None else time.monotonic() + seconds
+    goes_on = begin(folder, _config(cell, how.provenance))
     try:
-        facts = _learn(cell, folder, encoder, goes_on, until)
+        facts = _learn(cell, folder, encoder, goes_on, how)
     except Exception:
         write_json(folder / "done.json", {"failed": traceback.format_exc()})
         return
     if facts:
-        facts["pretraining_frames"] = frames if method_named(cell.method).needs_weights else 0
+        facts["pretraining_frames"] = how.frames if method_named(cell.method).needs_weights else 0
         write_json(folder / "done.json", facts)
 
 
-def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, until: float) -> dict[str, Any]:
+def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, how: How) -> dict[str, Any]:
     """What is known of the finished cell, {} if the time was up before."""
     row, encoder = method_named(cell.method), load_encoder(source) if source else None
     options = cell.run_options
@@ -68,6 +75,7 @@ def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, until
     if warning:
         print(f"{folder.name}: {warning}", file=sys.stderr)
     started = time.monotonic()
+    until = math.inf if how.seconds is None else started + how.seconds
     training = make_venv(cell, options["num_envs"])
     if goes_on:
         agent, seconds = go_on(folder, training, encoder)
@@ -76,6 +84,8 @@ def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, until
         agent = make_agent(
             cell.method, training, encoder=encoder, algo=cell.algo, seed=cell.seed, **cell.agent_options
         )
+    if how.tensorboard:
+        agent.tensorboard_log = str(folder / "tensorboard")
     views = cell.agent_options.get("views", 1)
     held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder, views=views)
     record = partial(_record, agent, held_out, cell, folder, started)
@@ -116,6 +126,10 @@ def _record(agent: BaseAlgorithm, venv: VecEnv, cell: Cell, folder: Path, starte
     score = evaluate(agent, venv, cell.seed)
     seconds = round(time.monotonic() - started, 1)
     append_row(folder / "curve.csv", CurveRow(agent.num_timesteps, *score, seconds))
+    if agent.tensorboard_log and agent.num_timesteps:  # its logger is there once it has learned
+        agent.logger.record("evaluation/success", score.score)
+        agent.logger.record("evaluation/return", score.return_mean)
+        agent.logger.dump(agent.num_timesteps)
 
 
 def make_venv(cell: Cell, count: int, render_mode: str | None = None) -> VecEnv:
@@ -140,6 +154,6 @@ def gradient_steps(agent: BaseAlgorithm) -> int:
     return max((int(state["step"]) for state in states), default=0)
 
 
-def _config(cell: Cell, provenance: dict[str, Any]) -> dict[str, Any]:
+def _config(cell: Cell, provenance: Mapping[str, Any]) -> dict[str, Any]:
     fields = cell._asdict() | {"options": dict(cell.options)}
-    return {"cell": fields, "versions": library_versions(), "machine": machine()} | provenance
+    return {"cell": fields, "versions": library_versions(), "machine": machine()} | dict(provenance)

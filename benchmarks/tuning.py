@@ -22,7 +22,7 @@ from .artefacts import pretraining_frames, provenance, ready
 from .cells import Cell
 from .processes import worker_pool
 from .records import read_curve
-from .run_cell import run_cell
+from .run_cell import How, run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of
 from .statistics import area_under_curve
 from .suites import encoder_for
@@ -89,7 +89,7 @@ def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any])
     study, space, trials = _study(), space_of(method), []
     name = encoder_for(method, config.family)
     encoder = ready(name, folder, 1) if name else None
-    frames = pretraining_frames(encoder) if encoder else 0
+    how = How(pretraining_frames(encoder) if encoder else 0, facts)
     table = folder / f"{method}.csv"
     known = read_trials(table)
 
@@ -99,7 +99,7 @@ def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any])
             return worth(place)
         if written is not None and written.settings == settings:
             return written.value, written.success
-        run_cell(cell, place, encoder, frames, facts)
+        run_cell(cell, place, encoder, how)
         return worth(place)
 
     for number in range(config.trials):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from gqn_transfer.files import read_json
 
 from .artefacts import ENCODERS, Unfinished, ready, scenes_for
 from .cells import Cell
 from .claims import claimed
-from .run_cell import Source, run_cell
+from .run_cell import How, Source, run_cell
 
 
 class Outcome(StrEnum):
@@ -25,24 +24,14 @@ class Outcome(StrEnum):
     """Another command works on it."""
 
 
-def work_on_cell(
-    cell: Cell,
-    folder: Path,
-    encoder: Source | None,
-    frames: int,
-    facts: dict[str, Any],
-    seconds: float | None = None,
-) -> Outcome:
-    """Run `cell` of the suite in `folder`, unless it is finished or another command has it.
-
-    seconds: stop at the first evaluation after as many.
-    """
+def work_on_cell(cell: Cell, folder: Path, encoder: Source | None, how: How) -> Outcome:
+    """Run `cell` of the suite in `folder`, unless it is finished or another command has it."""
     place = cell_folder(folder, cell)
     with claimed(place) as ours:
         if not ours:
             return Outcome.BUSY
         if not finished(place):
-            run_cell(cell, place, encoder, frames, facts, seconds)
+            run_cell(cell, place, encoder, how)
     return outcome_of(place)
 
 

@@ -24,6 +24,7 @@ from gqn_transfer.benchmarks.processes import ProcessEach
 from gqn_transfer.benchmarks.progress import Progress, progress_in
 from gqn_transfer.benchmarks.records import read_curve, read_suite
 from gqn_transfer.benchmarks.report import write_report
+from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.benchmarks.shown import Shown
 from gqn_transfer.benchmarks.suites import SMALL, SUITES
 from gqn_transfer.benchmarks.work import Outcome, cell_folder, finished
@@ -158,7 +159,7 @@ def test_when_the_time_is_up_nothing_is_started(tmp_path: Path, monkeypatch: pyt
     given: list[float] = []
 
     def work(cell: Cell, *arguments: Any) -> Outcome:
-        given.append(arguments[-1])
+        given.append(arguments[-1].seconds)
         time.sleep(0.5)
         return Outcome.STOPPED
 
@@ -186,7 +187,7 @@ def test_a_time_limit_stops_cells_at_an_evaluation_and_the_next_command_goes_on(
     progress = run(suite, tmp_path, time_limit=0.0)
     assert progress.count("done") == 0
     place = cell_folder(tmp_path, STATE)
-    run_cell.run_cell(STATE, place, None, provenance=engine.provenance(), seconds=0.0)
+    run_cell.run_cell(STATE, place, None, How(provenance=engine.provenance(), seconds=0.0))
     assert not (place / "done.json").exists()
     assert read_curve(place / "curve.csv").steps.tolist() == [0]
     assert run(suite, tmp_path).count("done") == 1
@@ -237,7 +238,7 @@ def test_a_full_disk_fails_the_cell_while_that_can_be_written(
 
     monkeypatch.setattr(run_cell, "append_row", full)
     place = cell_folder(tmp_path, STATE)
-    assert engine.work_on_cell(STATE, tmp_path, None, 0, {}) is Outcome.FAILED
+    assert engine.work_on_cell(STATE, tmp_path, None, How()) is Outcome.FAILED
     assert "No space left on device" in read_json(place / "done.json")["failed"]
     monkeypatch.setattr(run_cell, "write_json", full)
     with pytest.raises(OSError, match="No space left"), ThreadPoolExecutor(1) as pool:
@@ -272,6 +273,20 @@ def test_two_commands_on_one_folder_share_the_work(tmp_path: Path) -> None:
     for cell in cells:
         assert "resumed_at" not in read_json(cell_folder(tmp_path, cell) / "config.json")
         assert read_curve(cell_folder(tmp_path, cell) / "curve.csv").steps.tolist() == [0, 250, 500]
+
+
+def test_events_for_tensorboard_where_they_are_wanted(smoke: Path, tmp_path: Path) -> None:
+    assert not list(smoke.rglob("*tfevents*"))
+    run_cell.run_cell(STATE, tmp_path / "cell", None, How(tensorboard=True))
+    files = list((tmp_path / "cell/tensorboard").rglob("*tfevents*"))
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = {}
+    for file in files:
+        events = reader.EventAccumulator(str(file)).Reload()
+        for tag in events.Tags()["scalars"]:
+            found.setdefault(tag, []).extend(each.step for each in events.Scalars(tag))
+    assert sorted(found["evaluation/success"]) == [250, 500]
+    assert {"evaluation/return", "train/loss"} <= set(found)
 
 
 def test_a_budget_smaller_than_the_evaluations_distance_is_kept(tmp_path: Path) -> None:

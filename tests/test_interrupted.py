@@ -8,6 +8,7 @@ import pytest
 from gqn_transfer.benchmarks import interrupted, run_cell
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.records import read_curve
+from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.files import read_json, write_json
 
 CELL = Cell(
@@ -42,7 +43,7 @@ def figures(folder: Path) -> list[list[float]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "cell"
-    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    run_cell.run_cell(CELL, folder, None, How(provenance=VERSIONS))
     return folder
 
 
@@ -50,7 +51,7 @@ def run_killed(folder: Path, steps: int, before_keeping: bool = False) -> None:
     with pytest.MonkeyPatch.context() as patch:
         killed_at(steps, patch, before_keeping)
         with pytest.raises(Killed):
-            run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+            run_cell.run_cell(CELL, folder, None, How(provenance=VERSIONS))
 
 
 def test_it_goes_on_to_the_same_curve(whole: Path, tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_it_goes_on_to_the_same_curve(whole: Path, tmp_path: Path) -> None:
     with (tmp_path / "cell/curve.csv").open("a") as file:
         file.write("1000,0.")
     (tmp_path / "cell/agent/.weights.safetensors.0123.tmp").write_text("half")
-    run_cell.run_cell(CELL, tmp_path / "cell", None, provenance=VERSIONS)
+    run_cell.run_cell(CELL, tmp_path / "cell", None, How(provenance=VERSIONS))
     assert figures(tmp_path / "cell") == figures(whole)
     assert not list((tmp_path / "cell").rglob(".*.tmp"))
     assert read_json(tmp_path / "cell/config.json")["resumed_at"] == [500, 500]
@@ -76,14 +77,14 @@ def test_seconds_are_those_of_all_tries(tmp_path: Path) -> None:
     steps, *rest = text[-1].split(",")
     text[-1] = ",".join([steps, *rest[:-1], "5000.0"])
     (folder / "curve.csv").write_text("\n".join(text) + "\n")
-    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    run_cell.run_cell(CELL, folder, None, How(provenance=VERSIONS))
     assert read_curve(folder / "curve.csv").wall_seconds[-1] > 5000
     assert 5000 < read_json(folder / "done.json")["wall_seconds"] < 5100
 
 
 def test_other_versions_start_anew(whole: Path, tmp_path: Path) -> None:
     run_killed(tmp_path / "cell", 500)
-    run_cell.run_cell(CELL, tmp_path / "cell", None, provenance={"versions": {"revision": "def"}})
+    run_cell.run_cell(CELL, tmp_path / "cell", None, How(provenance={"versions": {"revision": "def"}}))
     config = read_json(tmp_path / "cell/config.json")
     assert config["versions"] == {"revision": "def"}
     assert "resumed_at" not in config
@@ -94,7 +95,7 @@ def test_a_failure_is_forgotten_when_the_cell_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "cell"
     run_killed(folder, 500)
     write_json(folder / "done.json", {"failed": "No space left on device"})
-    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    run_cell.run_cell(CELL, folder, None, How(provenance=VERSIONS))
     assert not read_json(folder / "done.json").get("failed")
     assert read_json(folder / "config.json")["resumed_at"] == [500]
 
@@ -104,7 +105,7 @@ def test_a_curve_that_lacks_the_evaluation_fails_and_says_so(tmp_path: Path) -> 
     run_killed(folder, 500)
     lines = (folder / "curve.csv").read_text().splitlines()
     (folder / "curve.csv").write_text("\n".join(lines[:-1]) + "\n")
-    run_cell.run_cell(CELL, folder, None, provenance=VERSIONS)
+    run_cell.run_cell(CELL, folder, None, How(provenance=VERSIONS))
     assert "curve.csv has no evaluation at 500 steps" in read_json(folder / "done.json")["failed"]
 
 
@@ -112,6 +113,6 @@ def test_off_policy_cells_keep_nothing_and_start_anew(tmp_path: Path) -> None:
     cell = CELL._replace(
         algo="sac", steps=20, options=(("episodes", 1), ("evaluate_every", 10), ("num_envs", 2))
     )
-    run_cell.run_cell(cell, tmp_path / "cell", None, provenance=VERSIONS)
+    run_cell.run_cell(cell, tmp_path / "cell", None, How(provenance=VERSIONS))
     assert not (tmp_path / "cell/agent").exists()
     assert not read_json(tmp_path / "cell/done.json").get("failed")

@@ -16,6 +16,7 @@ from gqn_transfer.benchmarks.engine import RunOptions, run_suite
 from gqn_transfer.benchmarks.ray_engine import cell_elsewhere, pack, unpack
 from gqn_transfer.benchmarks.ray_options import RayOptions
 from gqn_transfer.benchmarks.records import read_curve
+from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.benchmarks.work import cell_folder, finished
 from gqn_transfer.files import read_json
 
@@ -40,7 +41,7 @@ def test_files_come_back_in_order_and_make_the_same_folder(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_engine, "INTERVAL", 0.05)
-    news = list(cell_elsewhere(tuple(CELL), {}, None, 0, {}, None))
+    news = list(cell_elsewhere(tuple(CELL), {}, None, How()))
     assert len(news) > 1
     assert "done.json" not in news[0]
     for files in news:
@@ -56,10 +57,10 @@ def test_it_goes_on_elsewhere_from_what_came_back(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_engine, "INTERVAL", 0.05)
-    for files in cell_elsewhere(tuple(CELL), {}, None, 0, {}, None):
+    for files in cell_elsewhere(tuple(CELL), {}, None, How()):
         if not (tmp_path / "agent/agent.json").exists():  # what comes after that is lost
             unpack(files, tmp_path)
-    for files in cell_elsewhere(tuple(CELL), pack(tmp_path), None, 0, {}, None):
+    for files in cell_elsewhere(tuple(CELL), pack(tmp_path), None, How()):
         unpack(files, tmp_path)
     assert figures(tmp_path) == figures(whole)
     assert read_json(tmp_path / "config.json")["resumed_at"]
