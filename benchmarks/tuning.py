@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,12 @@ class TuneConfig:
     family: str = "small"
     """Of the encoders: a key of `suites.FAMILIES`."""
 
+    @property
+    def confirmations(self) -> int:
+        """How many of the trials, the last ones, run the best settings again with another seed: one run of
+        the same settings and another are as far apart as the best settings."""
+        return self.trials // 4
+
     def __post_init__(self) -> None:
         if min(self.trials, self.evaluations) < 1 or self.steps < self.evaluations:
             raise ValueError(
@@ -85,7 +92,7 @@ def tune(methods: Sequence[str], folder: Path, config: TuneConfig, workers: int 
 
 
 def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any]) -> list[Trial]:
-    """All trials of one method, in order; the best settings are those of the largest value."""
+    """All trials of one method, in order: settings that the sampler asks for, then the best ones again."""
     study, space, trials = _study(), space_of(method), []
     name = encoder_for(method, config.family)
     encoder = ready(name, folder, 1) if name else None
@@ -102,8 +109,13 @@ def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any])
         run_cell(cell, place, encoder, how)
         return worth(place)
 
+    searched = config.trials - config.confirmations
     for number in range(config.trials):
-        trials.append(one_trial(study, method, number, space, config, run))
+        if number < searched:
+            trials.append(one_trial(study, method, number, space, config, run))
+        else:
+            again = ranked(trials[:searched])[number - searched]
+            trials.append(Trial(number, again, *run(cell_of(method, number, again, config), again)))
         if len(trials) >= len(known):  # what is known of later ones stays until they are asked for
             write_text(table, as_csv(trials, list(space)))
         Console().print(f"{method} trial {number}: {trials[-1].value:.3f}, success {trials[-1].success:.0%}")
@@ -123,15 +135,37 @@ def one_trial(
         study.enqueue_trial({name: DEFAULTS[name] for name in space})
     asked = study.ask()
     settings = {name: asked.suggest_categorical(name, choices) for name, choices in space.items()}
+    value, success = run(cell_of(method, number, settings, config), settings)
+    study.tell(asked, value)
+    return Trial(number, settings, value, success)
+
+
+def cell_of(method: str, number: int, settings: Mapping[str, Any], config: TuneConfig) -> Cell:
+    """The cell that runs a trial."""
     changed: dict[str, Any] = {name: value for name, value in settings.items() if value != DEFAULTS[name]}
     changed["evaluate_every"] = config.steps // config.evaluations
-    cell = Cell(
+    return Cell(
         "tune", config.task, method, "ppo", config.camera, encoder_for(method, config.family), SEED + number,
         config.steps, tuple(sorted(changed.items())),
     )  # fmt: skip
-    value, success = run(cell, settings)
-    study.tell(asked, value)
-    return Trial(number, settings, value, success)
+
+
+def ranked(trials: Sequence[Trial]) -> list[Mapping[str, Any]]:
+    """The settings of trials, each once, the best mean value first."""
+    values: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    settings: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for trial in trials:
+        key = tuple(trial.settings.items())
+        values[key].append(trial.value)
+        settings[key] = trial.settings
+    return [settings[key] for key in sorted(values, key=lambda key: -sum(values[key]) / len(values[key]))]
+
+
+def best_of(trials: Sequence[Trial]) -> Trial:
+    """The last trial of the settings with the best mean value; if some ran more than once, of those."""
+    often = [one for one in trials if sum(one.settings == other.settings for other in trials) > 1]
+    best = ranked(often or trials)[0]
+    return [trial for trial in trials if trial.settings == best][-1]
 
 
 def worth(place: Path) -> tuple[float, float]:
@@ -144,11 +178,11 @@ def worth(place: Path) -> tuple[float, float]:
 
 
 def as_csv(trials: Sequence[Trial], names: Sequence[str]) -> str:
-    """A line for each trial, the best marked."""
+    """A line for each trial; one of the best settings' is marked."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([FIGURES[0], *names, *FIGURES[1:]])
-    best = max(trials, key=lambda trial: trial.value)
+    best = best_of(trials)
     for trial in trials:
         values = [trial.settings[name] for name in names]
         figures = [f"{trial.value:.6f}", f"{trial.success:.3f}", "yes" if trial is best else ""]
