@@ -21,6 +21,7 @@ from gqn_transfer.files import write_text
 
 from .artefacts import pretraining_frames, provenance, ready
 from .cells import Cell
+from .claims import claimed
 from .processes import worker_pool
 from .records import read_curve
 from .run_cell import How, run_cell
@@ -106,7 +107,10 @@ def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any])
             return worth(place)
         if written is not None and written.settings == settings:
             return written.value, written.success
-        run_cell(cell, place, encoder, how)
+        with claimed(place) as ours:
+            if not ours:
+                raise ValueError(f"another command runs the trial in {place}: let one of them search")
+            run_cell(cell, place, encoder, how)
         return worth(place)
 
     searched = config.trials - config.confirmations

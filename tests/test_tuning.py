@@ -13,9 +13,11 @@ from gqn_transfer.agents.knobs import Knobs, knobs_of
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks import tuning
 from gqn_transfer.benchmarks.cells import AGENT_OPTIONS, Cell
+from gqn_transfer.benchmarks.claims import claimed
 from gqn_transfer.benchmarks.records import CurveRow, append_row
 from gqn_transfer.benchmarks.search_space import DEFAULTS, INHERITS, OWN, SHARED, TUNED, space_of
 from gqn_transfer.benchmarks.tuning import TuneConfig, one_trial, search, worth
+from gqn_transfer.benchmarks.work import cell_folder
 from gqn_transfer.files import write_json
 
 
@@ -56,6 +58,18 @@ def test_the_search_is_the_same_again_and_finds_what_is_good() -> None:
     assert one == again
     assert len({tuple(trial.settings.items()) for trial in one}) > 8
     assert max(one, key=lambda trial: trial.value).settings["views"] == 3
+
+
+def test_a_trial_that_another_command_runs_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "ready", lambda *_: None)
+    cell = tuning.cell_of("gqn-frozen", 0, {name: DEFAULTS[name] for name in SHARED}, TuneConfig(1, 1000))
+    with (
+        claimed(cell_folder(tmp_path, cell)),
+        pytest.raises(ValueError, match="another command runs the trial"),
+    ):
+        search_in(tmp_path, 1)
 
 
 def test_the_best_settings_run_again_and_their_mean_decides(
