@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from gqn_transfer.files import write_atomic, write_json
+from gqn_transfer.files import write_atomic, write_bytes, write_json
 
 from .claims import claimed
 from .records import RecordError, planned_cells
@@ -80,8 +80,4 @@ def _add(place: Path, files: dict[str, bytes]) -> None:
         if not ours:
             raise RecordError(f"{place} is running here: stop it, or import when it has ended")
         for name in CELL_FILES:
-            write_atomic(place / name, lambda path, name=name: _write(path, files[name]))  # type: ignore[misc]
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+            write_bytes(place / name, files[name])

@@ -49,11 +49,14 @@ class Cell(NamedTuple):
         return {key: value for key, value in self.options if key in AGENT_OPTIONS}
 
     @property
+    def as_json(self) -> dict[str, Any]:
+        """Its fields as a table: what `from_json` takes."""
+        return self._asdict() | {"options": dict(self.options)}
+
+    @property
     def canonical_json(self) -> str:
         """The text whose hash names the cell: sorted keys, no spaces."""
-        return json.dumps(
-            self._asdict() | {"options": dict(self.options)}, sort_keys=True, separators=(",", ":")
-        )
+        return json.dumps(self.as_json, sort_keys=True, separators=(",", ":"))
 
     @property
     def name(self) -> str:
@@ -63,7 +66,7 @@ class Cell(NamedTuple):
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Cell:
-        """The inverse of `canonical_json`, after `json.loads`."""
+        """The inverse of `as_json`."""
         return cls(**(fields | {"options": tuple(sorted(fields["options"].items()))}))
 
 

@@ -37,6 +37,8 @@ Job = Cell | str
 """A cell to run, or the name of an encoder to train."""
 TICK = 1.0
 """Seconds between two looks at what is running."""
+CELL_MEMORY = 2.5e9
+"""Bytes that a cell may need."""
 PATIENCE = 5.0
 """Seconds before asking again for what another command has."""
 
@@ -106,10 +108,10 @@ def _engine(options: RunOptions, jobs: int) -> Iterator[Engine]:
                 yield Engine(processes, threads, work, slots)
 
 
-def default_workers(memory_each: float = 2.5e9) -> int:
+def default_workers() -> int:
     """One worker a core, fewer where memory, as far as the system tells of it, would not do."""
     cores, found = os.cpu_count() or 1, re.search(r"^MemAvailable: +(\d+) kB", _memory(), re.MULTILINE)
-    return max(1, min(cores, int(1024 * int(found[1]) / memory_each))) if found else cores
+    return max(1, min(cores, int(1024 * int(found[1]) / CELL_MEMORY))) if found else cores
 
 
 def _memory() -> str:
@@ -119,7 +121,7 @@ def _memory() -> str:
 
 def _plan(suite: Suite, folder: Path) -> None:
     """Note the cells in `suite.json`, beside those of earlier commands with other seeds or methods."""
-    cells = [cell._asdict() | {"options": dict(cell.options)} for cell in suite.cells]
+    cells = [cell.as_json for cell in suite.cells]
     plan = folder / "suite.json"
     while True:
         with claimed(plan) as ours:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gqn_transfer.files import write_atomic, write_json
+from gqn_transfer.files import write_bytes, write_json
 
 from .cells import Cell
 from .claims import claimed
@@ -126,13 +126,9 @@ def pack_encoder(folder: Path) -> Files:
 def unpack(files: Mapping[str, bytes], place: Path) -> None:
     """Write files one by one, each whole, in their order; older weights than the record's go."""
     for name, content in files.items():
-        write_atomic(place / name, lambda path, content=content: _write(path, content))  # type: ignore[misc]
+        write_bytes(place / name, content)
     if RECORD in files:
         weights, _ = _agent(place)
         for path in (place / "agent").glob("weights-*"):
             if path != place / weights:
                 path.unlink()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gqn_transfer.encoder import SHIPPED, available_encoders
-from gqn_transfer.files import write_text
+from gqn_transfer.files import write_bytes, write_text
 from gqn_transfer.training_log import PRINTED
 
 from .across import Together, together
@@ -32,7 +32,7 @@ from .records import (
     read_suite,
     read_suite_info,
 )
-from .summary import Analysis, Row, analyse, estimate_text, ratio_text
+from .summary import Analysis, Row, analyse, estimate_text, interval, ratio_text
 from .tables import write_tables
 
 SEED = 0
@@ -77,12 +77,6 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
 def thousands(text: str) -> str:
     """ "120000" as "120,000"; other texts stay."""
     return f"{int(text):,}" if text.isdigit() else text
-
-
-def interval(row: Row, name: str) -> str:
-    """ "0.480 (0.410–0.550)", without brackets for one seed, "" without a seed."""
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]} ({low}–{high})" if low else row[name]
 
 
 def incidents(analyses: list[Analysis]) -> list[Row]:
@@ -207,8 +201,8 @@ def _write_figure(target: Path, name: str, figure: Any, text: str) -> Row:
     """Write a figure as PNG and SVG; what the page needs to know of it."""
     from .figures import figure_inline, figure_png, figure_svg  # slow
 
-    (target / f"{name}.png").write_bytes(figure_png(figure))
-    (target / f"{name}.svg").write_bytes(figure_svg(figure))
+    write_bytes(target / f"{name}.png", figure_png(figure))
+    write_bytes(target / f"{name}.svg", figure_svg(figure))
     return {"name": name, "svg": figure_inline(figure), "text": text}
 
 

@@ -155,5 +155,4 @@ def gradient_steps(agent: BaseAlgorithm) -> int:
 
 
 def _config(cell: Cell, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    fields = cell._asdict() | {"options": dict(cell.options)}
-    return {"cell": fields, "versions": library_versions(), "machine": machine()} | dict(provenance)
+    return {"cell": cell.as_json, "versions": library_versions(), "machine": machine()} | dict(provenance)

@@ -83,6 +83,12 @@ def steps_text(steps: float) -> str:
     return "censored" if math.isinf(steps) else number_text(steps, 0)
 
 
+def interval(row: Row, name: str) -> str:
+    """ "0.480 (0.410–0.550)", without brackets for one seed, "" without a seed."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]} ({low}–{high})" if low else row[name]
+
+
 def estimate_text(found: Estimate) -> str:
     """ "0.48 (0.41–0.55)", without brackets for one run, "–" for nan."""
     value, low, high = (number_text(number, 2) for number in found)

@@ -16,7 +16,7 @@ from gqn_transfer.files import write_json, write_text
 
 from .across import Together
 from .statistics import Estimate
-from .summary import Analysis, Row
+from .summary import Analysis, Row, interval
 
 ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
 """Characters that LaTeX would take for its own."""
@@ -65,13 +65,8 @@ def latex(text: str) -> str:
 def _latex_row(row: Row) -> str:
     median = row["steps_to_threshold_median"]
     steps = f"{int(median):,}".replace(",", r"\,") if median.isdigit() else median or "--"
-    cells = [row["label"], _interval(row, "final_score"), steps, _interval(row, "area"), row["finished"]]
-    return " & ".join([latex(cells[0]), latex(cells[1]), steps, latex(cells[3]), cells[4]]) + r" \\"
-
-
-def _interval(row: Row, name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return (f"{row[name]} ({low}–{high})" if low else row[name]) or "–"
+    score, area = (latex(interval(row, name) or "–") for name in ("final_score", "area"))
+    return " & ".join([latex(row["label"]), score, steps, area, row["finished"]]) + r" \\"
 
 
 def _plain(value: Any) -> Any:
@@ -83,9 +78,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, Mapping):
-        return {
-            " vs ".join(key) if isinstance(key, tuple) else key: _plain(one) for key, one in value.items()
-        }
+        return {_name(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

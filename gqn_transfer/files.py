@@ -28,6 +28,11 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda temporary: _fill(temporary, text))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Atomically write `content`."""
+    write_atomic(path, lambda temporary: _fill_bytes(temporary, content))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Atomically write `content` as indented JSON; NaN is refused, numpy's values are taken as Python's."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, default=_plain) + "\n")
@@ -43,6 +48,10 @@ def read_json(path: Path) -> Any:
 
 def _fill(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def _fill_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def _plain(value: Any) -> Any:

@@ -17,13 +17,9 @@ from gqn_transfer.files import write_json
 CELLS = grid("t", ["Reach-v0"], ["fixed"], {"state": 100}, seeds=range(4))
 
 
-def fields(cell: Cell) -> dict:
-    return cell._asdict() | {"options": dict(cell.options)}
-
-
 def write_cell(folder: Path, cell: Cell, score: float = 0.5, finished: bool = True) -> None:
     place = cell_folder(folder, cell)
-    write_json(place / "config.json", {"cell": fields(cell)})
+    write_json(place / "config.json", {"cell": cell.as_json})
     append_row(place / "curve.csv", CurveRow(100, score, 1.0, 0.0, 50, 2.0))
     (place / "agent").mkdir()
     (place / "agent" / "weights.safetensors").write_bytes(b"large")
@@ -34,7 +30,7 @@ def write_cell(folder: Path, cell: Cell, score: float = 0.5, finished: bool = Tr
 def suite(folder: Path, seeds: tuple[int, ...]) -> Path:
     for seed in seeds:
         write_cell(folder, CELLS[seed])
-    write_json(folder / "suite.json", {"cells": [fields(CELLS[seed]) for seed in seeds]})
+    write_json(folder / "suite.json", {"cells": [CELLS[seed].as_json for seed in seeds]})
     return folder
 
 

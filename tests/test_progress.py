@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
         append_row(place / "curve.csv", CurveRow(steps, 0.5, 0.0, 0.0, 50, steps / 100))
     write_json(cell_folder(tmp_path, CELLS[0]) / "done.json", {"wall_seconds": 10})
     write_json(cell_folder(tmp_path, CELLS[1]) / "done.json", {"failed": "Traceback"})
-    fields = [cell._asdict() | {"options": dict(cell.options)} for cell in CELLS]
+    fields = [cell.as_json for cell in CELLS]
     write_json(tmp_path / "suite.json", {"cells": fields})
     return tmp_path
 
