@@ -17,7 +17,7 @@ COARSE = 4
 """Steps of a colour's components that the palette tells apart; with all 256 it takes minutes to choose."""
 
 
-def save_animation(frames: Sequence[Sequence[np.ndarray]], path: Path) -> None:
+def save_animation(frames: Sequence[Sequence[np.ndarray]], path: Path, comment: str = "") -> None:
     """A GIF of frames, each of pictures uint8 (H, W, 3) side by side.
 
     The palette is of the small pictures' colours, each counted once: small things count as much as the floor.
@@ -29,7 +29,9 @@ def save_animation(frames: Sequence[Sequence[np.ndarray]], path: Path) -> None:
     palette = colours.quantize(256, Image.Quantize.MAXCOVERAGE)
     images = [beside(pictures).quantize(palette=palette, dither=Image.Dither.NONE) for pictures in frames]
     pace = 1000 // CONTROL_HZ
-    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=pace, loop=0)
+    images[0].save(
+        path, format="GIF", save_all=True, append_images=images[1:], duration=pace, loop=0, comment=comment
+    )
 
 
 def beside(pictures: Sequence[np.ndarray]) -> Image.Image:

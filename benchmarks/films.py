@@ -30,16 +30,18 @@ from .run_cell import make_venv
 from .suites import TRAINED_BY
 from .work import cell_folder
 
+SEEN = "the task; what the agent sees"
+DRAWN = "; the scene from a camera that it does not have; the same, drawn from the agent's own code"
+"""Captions of a film, without and with a GQN that draws."""
+
 
 class Film(NamedTuple):
     """An episode of a final agent."""
 
-    columns: tuple[str, ...]
-    """What each picture of a frame shows."""
+    caption: str
+    """What the pictures of a frame show; the file says it too."""
     frames: list[tuple[np.ndarray, ...]]
     """uint8 (H, W, 3) each."""
-    success: bool
-    """At the episode's end."""
 
 
 def write_films(folder: Path, methods: Sequence[str] = ()) -> list[Path]:
@@ -63,7 +65,7 @@ def _kept(folder: Path, record: CellRecord) -> bool:
 def _write(folder: Path, record: CellRecord) -> Path:
     film = film_of(folder, record)
     path = film_path(folder, record.cell)
-    write_atomic(path, functools.partial(save_animation, film.frames))
+    write_atomic(path, functools.partial(save_animation, film.frames, comment=film.caption))
     return path
 
 
@@ -94,16 +96,13 @@ class Watched(VecEnvWrapper):
 def play(agent: BaseAlgorithm, venv: VecEnv, watched: Watched, gqn: GQN | None, seed: int) -> Film:
     """One deterministic episode, from the first start of the cell's evaluations."""
     venv.seed(EVALUATION_SEED + 1000 * seed)
-    observations, done, frames, success = venv.reset(), False, [], False
+    observations, done, frames = venv.reset(), False, []
     while not done:
         frames.append(_frame(watched, gqn))
         actions, _ = agent.predict(observations, deterministic=True)  # type: ignore[arg-type]
-        observations, _, dones, infos = venv.step(actions)
-        done, success = bool(dones[0]), bool(infos[0]["is_success"])
-    columns: tuple[str, ...] = ("the task", "what the agent sees")
-    if gqn is not None:
-        columns += ("the scene from elsewhere", "the same, drawn from the agent's code")
-    return Film(columns, frames, success)
+        observations, _, dones, _ = venv.step(actions)
+        done = bool(dones[0])
+    return Film(SEEN if gqn is None else SEEN + DRAWN, frames)
 
 
 def _frame(watched: Watched, gqn: GQN | None) -> tuple[np.ndarray, ...]:

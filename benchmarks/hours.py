@@ -18,7 +18,8 @@ PACES: Mapping[str, float] = MappingProxyType(
         "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
-"""Method -> training steps a second on one core, evaluations included, of cells like those of `quick`."""
+"""Method -> training steps a second on one core, evaluations included: of the cells of `quick`; those of
+encoders that the agent trains are guesses from `agent_speed`."""
 REFERENCE = 2900.0
 """Steps a second of one environment with pixels on that machine, when idle, as `gqn-bench doctor` says."""
 ENCODER_HOURS = 0.75

@@ -63,9 +63,15 @@ class Progress:
         )
 
 
-def progress_of(cells: Sequence[Cell], folder: Path) -> Progress:
-    """Of a suite's cells in its folder."""
-    return Progress(tuple(_of_cell(cell, cell_folder(folder, cell)) for cell in cells))
+def progress_of(
+    cells: Sequence[Cell], folder: Path, done: dict[Cell, CellProgress] | None = None
+) -> Progress:
+    """Of a suite's cells in its folder. `done` holds cells that need not be read again, and is filled."""
+    done = {} if done is None else done
+    for cell in cells:
+        if cell not in done and finished(cell_folder(folder, cell)):
+            done[cell] = _of_cell(cell, cell_folder(folder, cell))
+    return Progress(tuple(done.get(cell) or _of_cell(cell, cell_folder(folder, cell)) for cell in cells))
 
 
 def progress_in(folder: Path) -> Progress:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -166,10 +167,15 @@ def _films(folder: Path, panel: Panel) -> list[Row]:
     """The panel's films of agents, one a method."""
     found = {group.method: film_path(folder, group.cell) for group in panel.groups}
     return [
-        {"method": method, "source": _embed(path.read_bytes(), "gif")}
+        {"method": method, "source": _embed(path.read_bytes(), "gif"), "text": _comment(path)}
         for method, path in found.items()
         if path.exists()
     ]
+
+
+def _comment(path: Path) -> str:
+    with Image.open(path) as film:
+        return bytes(film.info.get("comment", b"")).decode()
 
 
 def _headline(analyses: list[Analysis]) -> str:

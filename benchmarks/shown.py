@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from .cells import Cell
-from .progress import STATES, Progress, progress_of
+from .progress import STATES, CellProgress, Progress, progress_of
 from .work import Outcome
 
 REFRESH = 2.0
@@ -25,6 +25,7 @@ class Shown:
     def __init__(self, cells: Sequence[Cell], folder: Path, console: Console) -> None:
         self.cells, self.folder, self.console = cells, folder, console
         self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self.done: dict[Cell, CellProgress] = {}
         self.started = self.looked = time.monotonic()
 
     def __enter__(self) -> Shown:
@@ -42,11 +43,11 @@ class Shown:
         """Draw the live table anew, from time to time."""
         if self.live and time.monotonic() - self.looked > REFRESH:
             self.looked = time.monotonic()
-            self.live.update(progress_table(progress_of(self.cells, self.folder)), refresh=True)
+            self.live.update(progress_table(self._progress()), refresh=True)
 
     def cell(self, cell: Cell, outcome: Outcome) -> None:
         """A line for a cell that has ended."""
-        progress = progress_of(self.cells, self.folder)
+        progress = self._progress()
         (mine,) = (one for one in progress.cells if one.cell == cell)
         text = {
             Outcome.DONE: f"success {mine.score:.0%}",
@@ -54,6 +55,9 @@ class Shown:
             Outcome.STOPPED: f"stopped at {mine.steps:,} steps",
         }[outcome]
         self.line(cell.name, f"{text}  ({summary_of(progress)})")
+
+    def _progress(self) -> Progress:
+        return progress_of(self.cells, self.folder, self.done)
 
     def line(self, name: str, text: str) -> None:
         """A line that stays."""
@@ -65,6 +69,8 @@ def summary_of(progress: Progress) -> str:
     """ "3 of 12 done, 2 running, about 20 min to go"."""
     parts = [f"{progress.count('done')} of {len(progress.cells)} done"]
     parts += [f"{progress.count(state)} {state}" for state in STATES[1:4] if progress.count(state)]
+    if progress.steps_per_second:
+        parts.append(f"{progress.steps_per_second:,.0f} steps/s")
     if progress.seconds_left:
         parts.append(f"about {duration(progress.seconds_left)} to go")
     return ", ".join(parts)

@@ -29,6 +29,7 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     _wait_for(lambda: not _alive(int(note.read_text())))
+    assert not _alive(int(note.read_text()))
 
 
 def _alive(pid: int) -> bool:

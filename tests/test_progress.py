@@ -44,6 +44,14 @@ def test_states_steps_and_what_is_left(folder: Path) -> None:
     assert found.seconds_left == pytest.approx((500 + 750 + 1000) / 100)
 
 
+def test_a_finished_cell_is_read_once(folder: Path) -> None:
+    done: dict = {}
+    before = progress_of(CELLS, folder, done)
+    assert list(done) == [CELLS[0]]
+    (cell_folder(folder, CELLS[0]) / "curve.csv").unlink()
+    assert progress_of(CELLS, folder, done).cells[0] == before.cells[0]
+
+
 def test_nothing_known_nothing_promised(tmp_path: Path) -> None:
     found = progress_of(CELLS, tmp_path)
     assert found.seconds_left is None
@@ -63,7 +71,7 @@ def test_lines_outside_a_terminal(folder: Path) -> None:
             shown.cell(cell, outcome)
     lines = text.getvalue().splitlines()
     assert len(lines) == 3
-    state = "1 of 5 done, 1 failed, 1 running, 1 interrupted, about 22 s to go"
+    state = "1 of 5 done, 1 failed, 1 running, 1 interrupted, 100 steps/s, about 22 s to go"
     assert lines[0].endswith(f"success 50%  ({state})")
     assert "failed, see its done.json" in lines[1]
     assert "stopped at 500 steps" in lines[2]
