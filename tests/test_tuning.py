@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,30 @@ from gqn_transfer.benchmarks.search_space import DEFAULTS, INHERITS, OWN, SHARED
 from gqn_transfer.benchmarks.tuning import TuneConfig, one_trial, search, worth
 from gqn_transfer.benchmarks.work import cell_folder
 from gqn_transfer.files import write_json
+
+RunAs = Callable[[Callable[[Cell], tuple[float, float]]], list[Cell]]
+
+
+@pytest.fixture
+def run_as(monkeypatch: pytest.MonkeyPatch) -> RunAs:
+    """Let trials take no time: (cell -> success, mean return) stands in; the cells that were run."""
+
+    def install(outcome: Callable[[Cell], tuple[float, float]]) -> list[Cell]:
+        ran: list[Cell] = []
+
+        def run_cell(cell: Cell, place: Path, *_: Any) -> None:
+            ran.append(cell)
+            place.mkdir(parents=True)
+            score, returned = outcome(cell)
+            append_row(place / "curve.csv", CurveRow(0, score, 0.0, 0.0, 50, 1.0))
+            append_row(place / "curve.csv", CurveRow(1000, score, returned, 0.0, 50, 1.0))
+            write_json(place / "done.json", {})
+
+        monkeypatch.setattr(tuning, "run_cell", run_cell)
+        monkeypatch.setattr(tuning, "ready", lambda *_: None)
+        return ran
+
+    return install
 
 
 def trials_of(method: str, count: int, run: Any) -> list[tuning.Trial]:
@@ -72,23 +97,9 @@ def test_a_trial_that_another_command_runs_is_left_alone(
         search_in(tmp_path, 1)
 
 
-def test_the_best_settings_run_again_and_their_mean_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_settings_run_again_and_their_mean_decides(tmp_path: Path, run_as: RunAs) -> None:
     """The best single run here is luck: trial 3, whose settings are poor in their second run."""
-    ran: list[Cell] = []
-
-    def run_cell(cell: Cell, place: Path, *_: Any) -> None:
-        lucky = cell.seed == 1003
-        value = 0.9 if lucky else 0.8 if cell.seed in (1001, 1010) else 0.1
-        ran.append(cell)
-        place.mkdir(parents=True)
-        append_row(place / "curve.csv", CurveRow(0, value, 0.0, 0.0, 50, 1.0))
-        append_row(place / "curve.csv", CurveRow(1000, value, 0.0, 0.0, 50, 1.0))
-        write_json(place / "done.json", {})
-
-    monkeypatch.setattr(tuning, "run_cell", run_cell)
-    monkeypatch.setattr(tuning, "ready", lambda *_: None)
+    ran = run_as(lambda cell: ({1003: 0.9, 1001: 0.8, 1010: 0.8}.get(cell.seed, 0.1), 0.0))
     trials = search_in(tmp_path, 12)
     assert [cell.seed for cell in ran] == [*range(1000, 1012)]
     assert len({cell.options for cell in ran[9:]}) == 3
@@ -131,18 +142,8 @@ def test_worth_is_success_and_a_little_of_the_return(tmp_path: Path) -> None:
         worth(tmp_path)
 
 
-def test_finished_trials_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[str] = []
-
-    def run_cell(cell: Cell, place: Path, *_: Any) -> None:
-        ran.append(cell.name)
-        place.mkdir(parents=True)
-        append_row(place / "curve.csv", CurveRow(0, 0.0, 0.0, 0.0, 50, 1.0))
-        append_row(place / "curve.csv", CurveRow(1000, 0.1, cell.seed / 1000, 0.0, 50, 1.0))
-        write_json(place / "done.json", {})
-
-    monkeypatch.setattr(tuning, "run_cell", run_cell)
-    monkeypatch.setattr(tuning, "ready", lambda *_: None)
+def test_finished_trials_are_not_run_again(tmp_path: Path, run_as: RunAs) -> None:
+    ran = run_as(lambda cell: (0.1, cell.seed / 1000))
     first = search_in(tmp_path, 3)
     assert len(ran) == 3
     again = search_in(tmp_path, 4)
@@ -154,29 +155,19 @@ def test_finished_trials_are_not_run_again(tmp_path: Path, monkeypatch: pytest.M
     assert rows[0]["learning_rate"] == "0.0003"
 
 
-def test_a_table_answers_where_its_cells_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[int] = []
-
-    def run_cell(cell: Cell, place: Path, *_: Any) -> None:
-        ran.append(cell.seed)
-        place.mkdir(parents=True)
-        append_row(place / "curve.csv", CurveRow(0, 0.0, 0.0, 0.0, 50, 1.0))
-        append_row(place / "curve.csv", CurveRow(1000, 0.25, cell.seed / 1000, 0.0, 50, 1.0))
-        write_json(place / "done.json", {})
-
-    monkeypatch.setattr(tuning, "run_cell", run_cell)
-    monkeypatch.setattr(tuning, "ready", lambda *_: None)
+def test_a_table_answers_where_its_cells_are_gone(tmp_path: Path, run_as: RunAs) -> None:
+    ran = run_as(lambda cell: (0.25, cell.seed / 1000))
     first = search_in(tmp_path, 8)
     shutil.rmtree(tmp_path / "cells")
     again = search_in(tmp_path, 8)
-    assert ran == [*range(1000, 1008)]
+    assert [cell.seed for cell in ran] == [*range(1000, 1008)]
     for one, other in zip(first, again, strict=True):
         assert (one.number, one.settings, one.success) == (other.number, other.settings, other.success)
         assert other.value == pytest.approx(one.value, abs=1e-6)
     table = tmp_path / "gqn-frozen.csv"
     table.write_text(table.read_text().replace("0.0003", "0.0002", 1))  # other settings answer nothing
     search_in(tmp_path, 1)
-    assert ran[-1] == 1000
+    assert ran[-1].seed == 1000
     assert len(tuning.read_trials(table)) == 8
 
 
