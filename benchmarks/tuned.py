@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import ast
-import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gqn_transfer.agents.knobs import KNOBS, knobs_of
-from gqn_transfer.agents.methods import method_named
+from gqn_transfer.agents.methods import Method, method_named
 
 from .search_space import DEFAULTS, INHERITS
+from .trials import best_of, read_trials
 
 FOLDER = Path(__file__).parent / "assets" / "tuned"
-"""METHOD.csv as `tune` writes it: every trial, the best marked."""
+"""METHOD.csv as `tune` writes it: every trial."""
 
 
 def tuned_settings(method: str, folder: Path = FOLDER) -> dict[str, Any]:
     """What a method's cells change of the defaults; {} where nothing has been tuned yet.
 
-    A method that was not tuned takes the settings of the nearest one, as far as it has them.
+    A method that was not tuned takes the settings of the nearest one, as far as it has them; one that trains
+    an encoder takes the best of those with a single view.
     """
-    best = _best_row(folder / f"{INHERITS.get(method, method)}.csv")
-    settings = {name: value_of(text) for name, text in best.items() if name in DEFAULTS}
-    own = knobs_of(method_named(method))
+    row = method_named(method)
+    trials = list(read_trials(folder / f"{INHERITS.get(method, method)}.csv").values())
+    if _pays_by_view(row):
+        trials = [trial for trial in trials if trial.settings["views"] == 1]
+    settings = best_of(trials).settings if trials else {}
+    own = knobs_of(row)
     return {
         name: value
         for name, value in settings.items()
@@ -32,19 +34,6 @@ def tuned_settings(method: str, folder: Path = FOLDER) -> dict[str, Any]:
     }
 
 
-def _best_row(path: Path) -> Mapping[str, str]:
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["best"]]
-    if len(rows) != 1:
-        raise ValueError(f"{path}: {len(rows)} rows are marked as best, expected one; tune again")
-    return rows[0]
-
-
-def value_of(text: str) -> Any:
-    """A setting from its text in a table."""
-    try:
-        return ast.literal_eval(text)
-    except ValueError:
-        return text
+def _pays_by_view(row: Method) -> bool:
+    """True if every view more costs as much again as nearly all the rest: an hour becomes three."""
+    return row.needs_encoder and row.trains_eyes

@@ -7,9 +7,6 @@ the cells or from the table alone.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +25,7 @@ from .run_cell import How, run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of
 from .statistics import area_under_curve
 from .suites import encoder_for
-from .tuned import value_of
+from .trials import Trial, as_csv, ranked, read_trials
 from .work import cell_folder, failed, finished
 
 if TYPE_CHECKING:
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 
 RETURN_WEIGHT = 0.01
 """Of a return, which is 45 for an oracle, beside a success rate: about a half."""
-FIGURES = ("trial", "value", "last_success", "best")
-"""Columns of a table beside the settings."""
 SEED = 1000
 """Of the first trial's agent; trial k has SEED + k."""
 
@@ -68,19 +63,6 @@ class TuneConfig:
                 f"trials={self.trials}, steps={self.steps}, evaluations={self.evaluations}: "
                 "expected at least one trial, and as many steps as evaluations"
             )
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting and what it was worth."""
-
-    number: int
-    settings: Mapping[str, Any]
-    value: float
-    """Area under the success curve, plus `RETURN_WEIGHT` times that under the mean return's: success is what
-    results are judged by, the return tells settings apart where no episode succeeds yet."""
-    success: float
-    """At the last evaluation."""
 
 
 def tune(methods: Sequence[str], folder: Path, config: TuneConfig, workers: int | None = None) -> None:
@@ -154,58 +136,17 @@ def cell_of(method: str, number: int, settings: Mapping[str, Any], config: TuneC
     )  # fmt: skip
 
 
-def ranked(trials: Sequence[Trial]) -> list[Mapping[str, Any]]:
-    """The settings of trials, each once, the best mean value first."""
-    values: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    settings: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for trial in trials:
-        key = tuple(trial.settings.items())
-        values[key].append(trial.value)
-        settings[key] = trial.settings
-    return [settings[key] for key in sorted(values, key=lambda key: -sum(values[key]) / len(values[key]))]
-
-
-def best_of(trials: Sequence[Trial]) -> Trial:
-    """The last trial of the settings with the best mean value; if some ran more than once, of those."""
-    often = [one for one in trials if sum(one.settings == other.settings for other in trials) > 1]
-    best = ranked(often or trials)[0]
-    return [trial for trial in trials if trial.settings == best][-1]
-
-
 def worth(place: Path) -> tuple[float, float]:
-    """The value of a trial, and its last success rate; ValueError for a failed cell."""
+    """The value of a trial, and its last success rate; ValueError for a failed cell.
+
+    The value is the area under the success curve, plus `RETURN_WEIGHT` times that under the mean return's:
+    success is what results are judged by, the return tells settings apart where no episode succeeds yet.
+    """
     if failed(place):
         raise ValueError(f"{place} failed, see its done.json: mend it and run the same command again")
     curve = read_curve(place / "curve.csv")
     success, returned = (area_under_curve(curve.steps, each) for each in (curve.score, curve.return_mean))
     return success + RETURN_WEIGHT * returned, float(curve.score[-1])
-
-
-def as_csv(trials: Sequence[Trial], names: Sequence[str]) -> str:
-    """A line for each trial; one of the best settings' is marked."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([FIGURES[0], *names, *FIGURES[1:]])
-    best = best_of(trials)
-    for trial in trials:
-        values = [trial.settings[name] for name in names]
-        figures = [f"{trial.value:.6f}", f"{trial.success:.3f}", "yes" if trial is best else ""]
-        writer.writerow([trial.number, *values, *figures])
-    return text.getvalue()
-
-
-def read_trials(path: Path) -> dict[int, Trial]:
-    """The trials of a table that `as_csv` wrote, by number; none where there is no table."""
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    found = {}
-    for row in rows:
-        settings = {name: value_of(text) for name, text in row.items() if name not in FIGURES}
-        number = int(row["trial"])
-        found[number] = Trial(number, settings, float(row["value"]), float(row["last_success"]))
-    return found
 
 
 def _study() -> optuna.Study:

@@ -17,6 +17,7 @@ from gqn_transfer.benchmarks.cells import AGENT_OPTIONS, Cell
 from gqn_transfer.benchmarks.claims import claimed
 from gqn_transfer.benchmarks.records import CurveRow, append_row
 from gqn_transfer.benchmarks.search_space import DEFAULTS, INHERITS, OWN, SHARED, TUNED, space_of
+from gqn_transfer.benchmarks.trials import Trial, best_of
 from gqn_transfer.benchmarks.tuning import TuneConfig, one_trial, search, worth
 from gqn_transfer.benchmarks.work import cell_folder
 from gqn_transfer.files import write_json
@@ -46,7 +47,7 @@ def run_as(monkeypatch: pytest.MonkeyPatch) -> RunAs:
     return install
 
 
-def trials_of(method: str, count: int, run: Any) -> list[tuning.Trial]:
+def trials_of(method: str, count: int, run: Any) -> list[Trial]:
     study, space, config = tuning._study(), space_of(method), TuneConfig()
     return [one_trial(study, method, number, space, config, run) for number in range(count)]
 
@@ -54,7 +55,7 @@ def trials_of(method: str, count: int, run: Any) -> list[tuning.Trial]:
 def test_the_first_trial_is_what_holds_without_tuning() -> None:
     seen: list[Cell] = []
     (first,) = trials_of("gqn-frozen", 1, lambda cell, _: (seen.append(cell) or 1.0, 0.5))
-    assert first == tuning.Trial(0, {name: DEFAULTS[name] for name in SHARED}, 1.0, 0.5)
+    assert first == Trial(0, {name: DEFAULTS[name] for name in SHARED}, 1.0, 0.5)
     options = (("evaluate_every", 20_000),)
     assert seen == [
         Cell("tune", "Reach-v0", "gqn-frozen", "ppo", "fixed", "jaco-small", 1000, 100_000, options)
@@ -104,14 +105,14 @@ def test_the_best_settings_run_again_and_their_mean_decides(tmp_path: Path, run_
     assert [cell.seed for cell in ran] == [*range(1000, 1012)]
     assert len({cell.options for cell in ran[9:]}) == 3
     assert [trials[9].settings, trials[10].settings] == [trials[3].settings, trials[1].settings]
-    assert tuning.best_of(trials) is trials[10]
+    assert best_of(trials) is trials[10]
     (best,) = (row for row in csv.DictReader((tmp_path / "gqn-frozen.csv").open()) if row["best"])
     assert best["trial"] == "10"
 
 
 def test_without_second_runs_the_best_value_decides() -> None:
-    trials = [tuning.Trial(k, {"views": k}, value, 0.5) for k, value in enumerate((1.0, 3.0, 2.0))]
-    assert tuning.best_of(trials) is trials[1]
+    trials = [Trial(k, {"views": k}, value, 0.5) for k, value in enumerate((1.0, 3.0, 2.0))]
+    assert best_of(trials) is trials[1]
     assert [settings["views"] for settings in tuning.ranked(trials)] == [1, 2, 0]
 
 
@@ -171,7 +172,7 @@ def test_a_table_answers_where_its_cells_are_gone(tmp_path: Path, run_as: RunAs)
     assert len(tuning.read_trials(table)) == 8
 
 
-def search_in(folder: Path, trials: int) -> list[tuning.Trial]:
+def search_in(folder: Path, trials: int) -> list[Trial]:
     return search("gqn-frozen", folder, TuneConfig(trials=trials, steps=1000), {})
 
 
@@ -190,7 +191,7 @@ def test_what_is_refused() -> None:
 
 
 def test_the_table_reads_as_csv() -> None:
-    trials = [tuning.Trial(k, {"views": k}, value, 0.5) for k, value in enumerate((1.0, 3.0, 2.0))]
+    trials = [Trial(k, {"views": k}, value, 0.5) for k, value in enumerate((1.0, 3.0, 2.0))]
     rows = list(csv.reader(io.StringIO(tuning.as_csv(trials, ["views"]))))
     assert rows[0] == ["trial", "views", "value", "last_success", "best"]
     assert rows[2] == ["1", "1", "3.000000", "0.500", "yes"]
