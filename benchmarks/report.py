@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +20,9 @@ from gqn_transfer.files import write_bytes, write_text
 from gqn_transfer.training_log import PRINTED
 
 from .across import Together, together
-from .cells import Cell
 from .headlines import area_text, suite_headline
-from .protocol import BASELINES, METHOD_ORDER, ORACLE, Group, Panel, panels_of
+from .incidents import incidents, missing, unfinished
+from .protocol import BASELINES, METHOD_ORDER, ORACLE, Panel, panels_of
 from .records import (
     CellRecord,
     EncoderRecord,
@@ -71,37 +70,13 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
             table.add_row(row["label"], *(text or "–" for text in cells))
         console.print(table)
         console.print(one.headline + "\n", markup=False, highlight=False)
-    for line in _progress(records, read_suite_info(Path(folder))):
+    for line in unfinished(records, read_suite_info(Path(folder))):
         console.print(line, markup=False, highlight=False)
 
 
 def thousands(text: str) -> str:
     """ "120000" as "120,000"; other texts stay."""
     return f"{int(text):,}" if text.isdigit() else text
-
-
-def incidents(analyses: list[Analysis]) -> list[Row]:
-    """Every seed that is censored, failed or not finished, with what is known of it."""
-    groups = [(one.panel, group) for one in analyses for group in one.panel.groups]
-    return [found for panel, group in groups for found in _incidents(panel, group)]
-
-
-def missing(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
-    """Cells that were planned and have no folder.
-
-    Planned are the cells that `suite.json` lists, as JSON or by name; without that list, every
-    seed that any group of the same panel has.
-    """
-    if info.get("cells"):
-        planned = [Cell.from_json(c).name if isinstance(c, dict) else c for c in info["cells"]]
-        return sorted(set(planned) - {record.cell.name for record in records})
-    absent = []
-    for panel in panels_of(records):
-        have = [{record.cell.seed for record in group.records} for group in panel.groups]
-        for group, seeds in zip(panel.groups, have, strict=True):
-            lost = sorted(set.union(*have) - seeds)
-            absent += [f"{panel.title}: {group.label}, seed {seed}" for seed in lost]
-    return absent
 
 
 def provenance(records: list[CellRecord]) -> list[tuple[str, list[str]]]:
@@ -143,7 +118,7 @@ def _page(
         baselines=BASELINES,
         oracle=ORACLE,
         interval=interval,
-        progress=_progress(records, info),
+        progress=unfinished(records, info),
         incidents=incidents(analyses),
         missing=missing(records, info),
         encoders=[_encoder(encoder) for encoder in _encoders(folder, records)],
@@ -210,39 +185,6 @@ def _write_figure(target: Path, name: str, figure: Any, text: str) -> Row:
     write_bytes(target / f"{name}.png", figure_png(figure))
     write_bytes(target / f"{name}.svg", figure_svg(figure))
     return {"name": name, "svg": figure_inline(figure), "text": text}
-
-
-def _progress(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
-    """What keeps the suite from being complete; [] when nothing does."""
-    counts, lost = Counter(record.status for record in records), missing(records, info)
-    if counts["done"] == len(records) and not lost:
-        return []
-    parts = [f"{counts['done']} of {len(records) + len(lost)} cells are finished"]
-    parts += [f"{counts['running']} are running or were interrupted"] * (counts["running"] > 0)
-    parts += [f"{counts['failed']} failed"] * (counts["failed"] > 0)
-    parts += [f"{len(lost)} have not been started"] * (len(lost) > 0)
-    return [f"This suite is incomplete: {', '.join(parts)}. Every number below may still change."]
-
-
-def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
-    base = {"panel": panel.title, "method": group.label, "trace": ""}
-    times = group.times(panel.threshold)
-    censored = [one for one, t in zip(group.finished, times, strict=True) if math.isinf(t)]
-    if censored:
-        finals = ", ".join(f"{record.score[-1]:.2f}" for record in censored)
-        seeds = ", ".join(str(record.cell.seed) for record in censored)
-        detail = f"not reached in {censored[0].steps[-1]:,.0f} steps; final scores {finals}"
-        yield base | {"seeds": seeds, "what": "censored", "detail": detail}
-    for record in (*group.with_status("failed"), *group.with_status("running")):
-        last = f"{record.steps[-1]:,.0f} steps" if record.steps.size else "no evaluation"
-        row = base | {"seeds": str(record.cell.seed)}
-        if record.status == "running":
-            what = "running or interrupted"
-            yield row | {"what": what, "detail": f"last evaluation: {last}"}
-        else:
-            trace = str((record.done or {}).get("failed") or "no evaluation was recorded").strip()
-            detail = f"{trace.splitlines()[-1]} (last evaluation: {last})"
-            yield row | {"what": "failed", "detail": detail, "trace": trace}
 
 
 def _encoders(folder: Path, records: list[CellRecord]) -> list[EncoderRecord]:

@@ -17,9 +17,10 @@ from rich.console import Console
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.figures import STYLES, spread
 from gqn_transfer.benchmarks.headlines import panel_headline
+from gqn_transfer.benchmarks.incidents import missing
 from gqn_transfer.benchmarks.protocol import METHOD_ORDER, compare, panels_of
 from gqn_transfer.benchmarks.records import CurveRow, append_row, read_suite
-from gqn_transfer.benchmarks.report import missing, print_summary, write_report
+from gqn_transfer.benchmarks.report import print_summary, write_report
 from gqn_transfer.benchmarks.tables import latex
 from gqn_transfer.files import write_json
 

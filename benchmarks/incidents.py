@@ -1,0 +1,70 @@
+"""What keeps a suite from being whole: cells missing, failed, or short of the threshold."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from .cells import Cell
+from .protocol import Group, Panel, panels_of
+from .records import CellRecord
+from .summary import Analysis, Row
+
+
+def incidents(analyses: list[Analysis]) -> list[Row]:
+    """Every seed that is censored, failed or not finished, with what is known of it."""
+    groups = [(one.panel, group) for one in analyses for group in one.panel.groups]
+    return [found for panel, group in groups for found in _incidents(panel, group)]
+
+
+def missing(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
+    """Cells that were planned and have no folder.
+
+    Planned are the cells that `suite.json` lists, as JSON or by name; without that list, every
+    seed that any group of the same panel has.
+    """
+    if info.get("cells"):
+        planned = [Cell.from_json(c).name if isinstance(c, dict) else c for c in info["cells"]]
+        return sorted(set(planned) - {record.cell.name for record in records})
+    absent = []
+    for panel in panels_of(records):
+        have = [{record.cell.seed for record in group.records} for group in panel.groups]
+        for group, seeds in zip(panel.groups, have, strict=True):
+            lost = sorted(set.union(*have) - seeds)
+            absent += [f"{panel.title}: {group.label}, seed {seed}" for seed in lost]
+    return absent
+
+
+def unfinished(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
+    """What keeps the suite from being complete; [] when nothing does."""
+    counts, lost = Counter(record.status for record in records), missing(records, info)
+    if counts["done"] == len(records) and not lost:
+        return []
+    parts = [f"{counts['done']} of {len(records) + len(lost)} cells are finished"]
+    parts += [f"{counts['running']} are running or were interrupted"] * (counts["running"] > 0)
+    parts += [f"{counts['failed']} failed"] * (counts["failed"] > 0)
+    parts += [f"{len(lost)} have not been started"] * (len(lost) > 0)
+    return [f"This suite is incomplete: {', '.join(parts)}. Every number below may still change."]
+
+
+def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
+    base = {"panel": panel.title, "method": group.label, "trace": ""}
+    times = group.times(panel.threshold)
+    censored = [one for one, t in zip(group.finished, times, strict=True) if math.isinf(t)]
+    if censored:
+        finals = ", ".join(f"{record.score[-1]:.2f}" for record in censored)
+        seeds = ", ".join(str(record.cell.seed) for record in censored)
+        detail = f"not reached in {censored[0].steps[-1]:,.0f} steps; final scores {finals}"
+        yield base | {"seeds": seeds, "what": "censored", "detail": detail}
+    for record in (*group.with_status("failed"), *group.with_status("running")):
+        last = f"{record.steps[-1]:,.0f} steps" if record.steps.size else "no evaluation"
+        row = base | {"seeds": str(record.cell.seed)}
+        if record.status == "running":
+            what = "running or interrupted"
+            yield row | {"what": what, "detail": f"last evaluation: {last}"}
+        else:
+            trace = str((record.done or {}).get("failed") or "no evaluation was recorded").strip()
+            detail = f"{trace.splitlines()[-1]} (last evaluation: {last})"
+            yield row | {"what": "failed", "detail": detail, "trace": trace}
