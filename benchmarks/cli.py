@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -357,15 +358,16 @@ def tune(
 
 
 @app.command(name="report")
-def report(folder: Positional[Path]) -> None:
-    """Write FOLDER/report/index.html, figures and summary.csv, and print the summary.
+def report(folder: Positional[Path], out: Path | None = None) -> None:
+    """Write index.html, figures and tables of a suite, and print the summary.
 
     Args:
         folder: What `gqn-bench run --out` wrote.
+        out: Folder for the report; FOLDER/report by default.
     """
     from .report import print_summary, write_report
 
-    path = write_report(folder)
+    path = write_report(folder, out)
     print_summary(folder)
     print(f"report: {path}")
 
@@ -378,7 +380,14 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
     except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"gqn-bench: {error}")
+        sys.exit(f"gqn-bench: {error}{_cure(error)}")
+
+
+def _cure(error: Exception) -> str:
+    """What to do about a folder that cannot be written, where the system's message does not say."""
+    if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ": make it writable, or name another folder with --out"
+    return ""
 
 
 if __name__ == "__main__":  # for `torchrun -m`

@@ -40,13 +40,13 @@ SEED = 0
 TEMPLATE = Path(__file__).parent / "assets" / "report.html"
 
 
-def write_report(folder: Path) -> Path:
-    """Write FOLDER/report/: index.html (its path is returned), PNG figures and summary.csv."""
+def write_report(folder: Path, target: Path | None = None) -> Path:
+    """Write `target`, FOLDER/report by default: index.html (its path is returned), figures and tables."""
     folder = Path(folder)
+    target = target or folder / "report"
     records, rng = read_suite(folder), np.random.default_rng(SEED)
     analyses = [analyse(panel, rng) for panel in panels_of(records)]
-    target = folder / "report"
-    target.mkdir(exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     groups = [one for one in together(panels_of(records), rng) if len(one.tasks) > 1]
     figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
     figures |= {one.slug: [_write_profile(target, one)] for one in groups}

@@ -1,15 +1,22 @@
 """The command as people type it: help, errors that name the cure, and a small run of each stage."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gqn_transfer.benchmarks import cli, engine, report  # noqa: F401  nobody could not import them
+
+QUICK = Path(__file__).parents[1] / "docs/results/quick"
+
 COMMANDS = (
     "doctor", "gallery", "scenes", "scenes-from-tfrecords", "pretrain", "evaluate", "list", "run", "status",
-    "export", "import", "tune", "report",
+    "film", "export", "import", "tune", "report",
 )  # fmt: skip
 
 
@@ -58,6 +65,40 @@ def test_a_mistake_is_one_message_that_names_the_cure(
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A suite's folder that may only be read, also by root, who becomes nobody meanwhile."""
+    folder, root = Path(tempfile.mkdtemp()), os.geteuid() == 0  # pytest's own are closed to nobody
+    shutil.copytree(QUICK, folder / "quick")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    yield folder / "quick"
+    if root:
+        os.seteuid(0)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("command", [("report",), ("run", "quick", "--out")])
+def test_a_folder_that_may_only_be_read_stays_as_it_is(
+    command: tuple[str, ...], read_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(read_only.rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["gqn-bench", *command, str(read_only)])
+    with pytest.raises(SystemExit, match=r"denied.*: make it writable, or name another folder with --out"):
+        cli.main()
+    assert sorted(read_only.rglob("*")) == before
+
+
+def test_a_report_beside_what_it_reports(tmp_path: Path) -> None:
+    done = gqn_bench("report", str(QUICK), "--out", str(tmp_path / "there"))
+    assert f"report: {tmp_path}/there/index.html" in done.stdout.replace("\n", ""), done.stderr
+    assert {path.suffix for path in (tmp_path / "there").iterdir()} >= {".html", ".png", ".csv", ".tex"}
 
 
 def test_stages_by_hand(tmp_path: Path) -> None:
