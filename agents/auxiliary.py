@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +39,8 @@ PRESET = PRESETS["cpu-30min"]
 class SceneCollector(VecEnvWrapper):
     """Keeps other views of the states that its environments are in.
 
-    The environment below must have `scene_views(count, rng)`, as `ArmVectorEnv` has.
+    The environment below must have `moment()` and `scene_views(count, rng, moment)`, as `ArmVectorEnv` has.
+    Moments are kept too, which are much smaller: from them the views can be drawn again.
     """
 
     def __init__(self, venv: VecEnv, rng: np.random.Generator, capacity: int = CAPACITY) -> None:
@@ -45,6 +49,9 @@ class SceneCollector(VecEnvWrapper):
         self.frames = 0
         self._steps, self._count = 0, 0
         self._kept: tuple[np.ndarray, ...] = ()
+        self._moments: deque[tuple[dict[str, Any], dict[str, np.ndarray]]] = deque(
+            maxlen=-(-capacity // venv.num_envs)
+        )  # each with the generator's state before it was looked at
 
     def __len__(self) -> int:
         return min(self._count, self.capacity)
@@ -56,7 +63,7 @@ class SceneCollector(VecEnvWrapper):
         result = self.venv.step_wait()
         self._steps += 1
         if self._steps % EVERY == 0:
-            self._keep(self._look())
+            self._look(self._ask("moment"))
         return result
 
     def sample(self, count: int, rng: np.random.Generator) -> Batch:
@@ -65,15 +72,35 @@ class SceneCollector(VecEnvWrapper):
         images, viewpoints, labels = (values[rows] for values in self._kept)
         return Batch(images, viewpoints, labels, np.zeros((count, 0), np.float32))
 
-    def _look(self) -> tuple[np.ndarray, ...]:
+    def bookmark(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Plain values and arrays from which `go_back` makes all this again."""
+        rng = self._moments[0][0] if self._moments else self.rng.bit_generator.state
+        facts = {"rng": rng, "steps": self._steps, "count": self._count, "frames": self.frames}
+        moments = [moment for _, moment in self._moments]
+        return facts, {key: np.stack([each[key] for each in moments]) for key in (moments or [{}])[0]}
+
+    def go_back(self, facts: dict[str, Any], moments: Mapping[str, np.ndarray]) -> None:
+        """To where a bookmark was made: its views are drawn again."""
+        self._moments.clear()
+        self.rng.bit_generator.state = facts["rng"]
+        looks = len(next(iter(moments.values()), ()))
+        self._count = facts["count"] - looks * self.num_envs
+        for index in range(looks):
+            self._look({key: values[index] for key, values in moments.items()})
+        self._steps, self.frames = facts["steps"], facts["frames"]
+
+    def _look(self, moment: dict[str, np.ndarray]) -> None:
+        self._moments.append((self.rng.bit_generator.state, moment))
+        self._keep(tuple(self._ask("scene_views", VIEWS, self.rng, moment)))
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
         try:
-            (views,) = self.venv.env_method("scene_views", VIEWS, self.rng, indices=[0])
+            return self.venv.env_method(what, *arguments, indices=[0])[0]
         except AttributeError as error:
             raise ValueError(
                 "gqn-aux renders other views of the agent's states, which this environment cannot: it has no "
-                "scene_views(count, rng); use ArmVectorEnv"
+                "moment() and scene_views(count, rng, moment); use ArmVectorEnv"
             ) from error
-        return tuple(views)
 
     def _keep(self, views: tuple[np.ndarray, ...]) -> None:
         if not self._kept:

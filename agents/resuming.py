@@ -17,18 +17,20 @@ from torch import Tensor
 
 from .algorithms import algorithm_named
 from .augmentation import RandomShiftVecEnv
+from .auxiliary import AuxiliaryBound
 from .build import Recipe
 from .eyes import EncoderSource
 from .saving import load_agent, read_agent, save_agent
 
 LAST_SEEN = "last_observation."
 """Before the keys of the observation that the agent acts on next."""
+SCENES = "scenes."
+"""Before the names of what the kept states of `gqn-aux` show."""
 
 
 def can_resume(recipe: Recipe) -> bool:
-    """True if an agent goes on as if it had not been stopped: off-policy ones lose their replay buffer,
-    `gqn-aux` the views that it has collected."""
-    return not algorithm_named(recipe.algo).is_off_policy and recipe.method != "gqn-aux"
+    """True if an agent goes on as if it had not been stopped: off-policy ones lose their replay buffer."""
+    return not algorithm_named(recipe.algo).is_off_policy
 
 
 def save_training(agent: BaseAlgorithm, folder: Path) -> None:
@@ -50,6 +52,10 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
     }
     if agent.device.type == "cuda":
         tensors["torch_cuda"] = torch.cuda.get_rng_state(agent.device)
+    if (bound := _bound(agent)) is not None:
+        facts["bound"] = bound.rng.bit_generator.state
+        facts["scenes"], moments = bound.collector.bookmark()
+        tensors |= {SCENES + key: torch.from_numpy(values) for key, values in moments.items()}
     for key, values in agent._last_obs.items():  # type: ignore[union-attr]
         tensors[LAST_SEEN + key] = torch.from_numpy(np.ascontiguousarray(values))
     save_agent(agent, folder, tensors, facts)
@@ -63,15 +69,14 @@ def load_training(
     tensors, facts = read_agent(folder)
     venv = agent.get_env()  # type: ignore[assignment]
     _live_again(venv, facts["environments"], tensors["actions"].numpy())
-    agent._last_obs = {
-        key.removeprefix(LAST_SEEN): value.numpy()
-        for key, value in tensors.items()
-        if key.startswith(LAST_SEEN)
-    }
+    agent._last_obs = _arrays(LAST_SEEN, tensors)
     begun = not len(tensors["actions"])
     agent._last_episode_starts = np.full(venv.num_envs, begun)
     if (shift := _shift(venv)) is not None:
         shift.rng.bit_generator.state, shift.offsets = facts["shift"], tensors["offsets"].numpy()
+    if (bound := _bound(agent)) is not None:
+        bound.rng.bit_generator.state = facts["bound"]
+        bound.collector.go_back(facts["scenes"], _arrays(SCENES, tensors))
     _restore_global_generators(facts, tensors)
     return agent
 
@@ -92,6 +97,16 @@ def _restore_global_generators(facts: dict[str, Any], tensors: dict[str, Tensor]
     torch.set_rng_state(tensors["torch"])
     if "torch_cuda" in tensors:
         torch.cuda.set_rng_state(tensors["torch_cuda"])
+
+
+def _arrays(prefix: str, tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): value.numpy() for name, value in tensors.items() if name.startswith(prefix)
+    }
+
+
+def _bound(agent: BaseAlgorithm) -> AuxiliaryBound | None:
+    return getattr(agent, "auxiliary", None)
 
 
 def _shift(venv: VecEnv) -> RandomShiftVecEnv | None:

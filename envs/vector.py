@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -17,12 +17,13 @@ from mujoco.batch import Batch
 
 from .arm import PICTURE_SIZE
 from .bookmarks import Bookmark, EpisodeLog
-from .cameras import DOME, FIXED_CAMERA, CameraPose
+from .cameras import FIXED_CAMERA, CameraPose
 from .control import checked_actions
 from .errors import check_choice
 from .frames import Frame, FrameReader
 from .registry import find_task
 from .render_pool import RenderPool, View
+from .scene_views import Moment, SceneViews, moment_of, scene_views
 from .setting import Judgement, Observation, Setting
 from .task import CONTROL_HZ, Task
 
@@ -40,17 +41,6 @@ BOUND_FIELDS = (
     "site_xpos",
     "site_xmat",
 )
-
-
-class SceneViews(NamedTuple):
-    """N states, each seen by M cameras."""
-
-    images: np.ndarray
-    """uint8 (N, M, H, W, 3)."""
-    viewpoints: np.ndarray
-    """float32 (N, M, 7), see `cameras`."""
-    labels: np.ndarray
-    """uint8 (N, M, H, W): see `rendering.LABELS`."""
 
 
 class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
@@ -148,17 +138,15 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             return None
         return tuple(self._images(np.arange(self.num_envs), PICTURE_SIZE, self._poses))
 
-    def scene_views(self, count: int, rng: np.random.Generator) -> SceneViews:
-        """Every episode as it is now, seen by `count` training cameras each, drawn anew from `rng`."""
-        rows, size = np.repeat(np.arange(self.num_envs), count), self.setting.image_size
-        poses = [DOME.sample(rng) for _ in rows]
-        views = self._views(rows, poses)
-        found = (
-            self._pool.images(views, size),
-            np.stack([pose.viewpoint for pose in poses]),
-            self._pool.labels(views, size),
-        )
-        return SceneViews(*(values.reshape(self.num_envs, count, *values.shape[1:]) for values in found))
+    def moment(self) -> dict[str, np.ndarray]:
+        """What the episodes show now, (N, …) by name: `scene_views` comes back to it."""
+        return moment_of(self._fields, self._looks, self.setting.randomize != "none")
+
+    def scene_views(self, count: int, rng: np.random.Generator, moment: Moment | None = None) -> SceneViews:
+        """Every episode as it is now, or was at a `moment`, seen by `count` training cameras each, drawn anew
+        from `rng`."""
+        shown = self.moment() if moment is None else moment
+        return scene_views(shown, self._looks, self._pool, count, self.setting.image_size, rng)
 
     def bookmark(self) -> Bookmark:
         """Where the episodes are: `begin_as`, a reset without a seed and the actions lead there again."""
@@ -252,15 +240,9 @@ class ArmVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     def _images(self, which: np.ndarray, image_size: int, poses: Sequence[CameraPose]) -> np.ndarray:
         """uint8 (rows, H, W, 3): each row of `which` from its own of `poses` (N)."""
-        return self._pool.images(self._views(which, [poses[row] for row in which]), image_size)
-
-    def _views(self, rows: np.ndarray, poses: Sequence[CameraPose]) -> list[View]:
-        """`rows`, each from the camera at the same place of `poses`."""
         fields = self._fields
-        return [
-            View(self._looks[row], fields.qpos[row], fields.mocap_pos[row], pose)
-            for row, pose in zip(rows, poses, strict=True)
-        ]
+        views = [View(self._looks[row], fields.qpos[row], fields.mocap_pos[row], poses[row]) for row in which]
+        return self._pool.images(views, image_size)
 
     def _own_look(self) -> mujoco.MjModel:
         """The shared model, or a copy where looks change."""

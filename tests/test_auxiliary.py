@@ -167,5 +167,5 @@ def test_generator_and_its_moments_are_saved(arms: Callable[[], VecEnv], tmp_pat
 
 def test_environments_that_cannot_are_refused(make_venv: Callable[..., VecEnv]) -> None:
     agent = agent_on(make_venv())
-    with pytest.raises(ValueError, match=r"this environment cannot: it has no scene_views\(count, rng\)"):
+    with pytest.raises(ValueError, match=r"this environment cannot: it has no moment\(\)"):
         agent.learn(16)

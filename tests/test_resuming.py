@@ -8,13 +8,20 @@ import pytest
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
+from gqn_transfer.agents import auxiliary
+from gqn_transfer.agents.auxiliary import SceneCollector
 from gqn_transfer.agents.build import Recipe, make_agent
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.agents.resuming import can_resume, load_training, save_training
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
+from gqn_transfer.model import GQNConfig
 
+SIZES = GQNConfig(
+    image_size=16, layers=1, hidden_channels=8, latent_channels=1, canvas_channels=8, condition_channels=8,
+    latent_map=4, conditioning="points", representation="conv-small", representation_size=12,
+)  # fmt: skip
 ROLLOUT = 20
 """Steps of each environment: five rollouts an episode of 100 steps."""
 
@@ -76,6 +83,39 @@ def test_cached_codes_of_several_views_come_back(encoder: Encoder, tmp_path: Pat
     assert all(torch.equal(value, theirs[name]) for name, value in weights(agent).items())
 
 
+@pytest.mark.parametrize("looks", ["none", "full"])
+def test_the_bounds_scenes_come_back(looks: str, tmp_path: Path) -> None:
+    """A ring of twelve states, filled and begun again, whose views have to be drawn anew."""
+
+    def made() -> VecEnv:
+        small = as_sb3(ArmVectorEnv("Reach-v0", 2, image_size=16, randomize=looks))
+        small.seed(5)
+        return small
+
+    source = Encoder.untrained(SIZES)
+    short = {"n_steps": ROLLOUT, "batch_size": 20, "n_epochs": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auxiliary, "BATCH", 4)
+        patch.setattr(SceneCollector.__init__, "__defaults__", (11,))
+        agent = make_agent("gqn-aux", made(), encoder=source, seed=3, device="cpu", **short)
+        save_training(agent.learn(ROLLOUT * 2 * 3), tmp_path)
+        assert agent.auxiliary.collector.frames == 2 * 7 * 3
+        agent.learn(ROLLOUT * 4, reset_num_timesteps=False)
+        again = load_training(tmp_path, made(), source, device="cpu")
+        again.learn(ROLLOUT * 4, reset_num_timesteps=False)
+    ours, theirs = (one.auxiliary.collector for one in (agent, again))
+    assert ours.frames == theirs.frames == 2 * 12 * 3
+    for kept, drawn in zip(ours._kept, theirs._kept, strict=True):
+        np.testing.assert_array_equal(kept, drawn)
+    for before, after in zip(parts_of(agent), parts_of(again), strict=True):
+        assert torch.equal(before, after)
+
+
+def parts_of(agent: Any) -> list[torch.Tensor]:
+    """Weights of policy and generator."""
+    return [*agent.policy.state_dict().values(), *agent.auxiliary.model.state_dict().values()]
+
+
 def test_who_cannot_go_on() -> None:
     def recipe(method: str, algo: str) -> Recipe:
         return Recipe(method, algo, 0, {}, "")
@@ -83,4 +123,4 @@ def test_who_cannot_go_on() -> None:
     assert can_resume(recipe("gqn-finetune", "ppo"))
     assert can_resume(recipe("state", "a2c"))
     assert not can_resume(recipe("state", "sac"))
-    assert not can_resume(recipe("gqn-aux", "ppo"))
+    assert can_resume(recipe("gqn-aux", "ppo"))
