@@ -38,6 +38,7 @@ def scenes(
     image_size: int = 64,
     randomize: str = "none",
     camera: str = "dome",
+    tasks: tuple[str, ...] = ("Reach-v0",),
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
@@ -51,12 +52,13 @@ def scenes(
         image_size: Pixels, square.
         randomize: Looks: none, colors or full.
         camera: dome, held_out (the wedge no training camera sees) or fixed.
+        tasks: Each scene holds what one of them shows; names from gqn_transfer.envs.TASKS.
         seed: Of everything random.
         workers: Processes; one per core by default.
     """
     from .scene_factory import ScenesConfig, make_scenes
 
-    config = ScenesConfig(scenes, test_scenes, views, image_size, randomize, camera, seed)
+    config = ScenesConfig(scenes, test_scenes, views, image_size, randomize, camera, seed, tasks)
     train, test = make_scenes(config, out, workers)
     print(f"{len(train)} training and {len(test)} held-out scenes of {views} views in {out}")
 

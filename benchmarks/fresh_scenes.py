@@ -49,8 +49,7 @@ class FreshScenes:
 def render_step(recipe: ScenesConfig, seed: int, step: int, batch: int, ranks: Ranks) -> Batch:
     """A rank's part of the scenes of one step; each rank draws from a generator of its own."""
     rng = step_rng(seed, step, "scenes").spawn(ranks.size)[ranks.rank]
-    how = (recipe.image_size, recipe.randomize, recipe.camera)
-    return Batch(*sample_scenes(batch // ranks.size, recipe.views, rng, *how))
+    return Batch(*sample_scenes(batch // ranks.size, recipe.views, rng, *recipe.how))
 
 
 @contextmanager

@@ -6,13 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gqn_transfer.envs import cameras, rendering, state
+from gqn_transfer.envs import cameras, rendering
 from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.reference import reference_renders
-from gqn_transfer.envs.scenes import SCENE_CAMERAS, sample_scenes
+from gqn_transfer.envs.registry import find_task
+from gqn_transfer.envs.scenes import SCENE_CAMERAS, sample_scenes, scene_columns
 from gqn_transfer.reference import write_reference
 from gqn_transfer.scenes import Scenes, finish, write_shard
 
@@ -41,18 +43,33 @@ class ScenesConfig:
     """dome, held_out (the wedge no training camera sees) or fixed."""
     seed: int = 0
     """Of everything random in both splits."""
+    tasks: tuple[str, ...] = ("Reach-v0",)
+    """Each scene holds what one of them shows."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", tuple(self.tasks))  # JSON has lists
+        for task in self.tasks:
+            find_task(task)  # refuses unknown ones
         for name, known in (("randomize", RANDOMIZE), ("camera", SCENE_CAMERAS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}")
-        if min(self.scenes, self.test_scenes, self.views) < 1:
-            raise ValueError(f"scenes, test_scenes and views must be at least 1, got {self}")
+        if min(self.scenes, self.test_scenes, self.views, len(self.tasks)) < 1:
+            raise ValueError(f"scenes, test_scenes, views and tasks must be at least 1, got {self}")
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """Its fields as JSON has them."""
+        return dataclasses.asdict(self) | {"tasks": list(self.tasks)}
+
+    @property
+    def how(self) -> tuple[Any, ...]:
+        """What `sample_scenes` takes beside sizes and generator."""
+        return self.image_size, self.randomize, self.camera, self.tasks
 
 
 def make_scenes(config: ScenesConfig, folder: Path, workers: int | None = None) -> tuple[Scenes, Scenes]:
     """Render what is missing in `folder`/train and `folder`/test; return both splits, opened."""
-    claim(folder, dataclasses.asdict(config))
+    claim(folder, config.as_json)
     sizes = {"train": config.scenes, "test": config.test_scenes}
     jobs = [job for split, size in sizes.items() for job in missing_shards(folder, split, size)]
     run_jobs({job: partial(_render_shard, config, folder, job) for job in jobs}, workers)
@@ -62,17 +79,16 @@ def make_scenes(config: ScenesConfig, folder: Path, workers: int | None = None) 
 def _render_shard(config: ScenesConfig, folder: Path, job: Job) -> None:
     key = (job.index,) if job.split == "train" else (TEST_SPLIT_KEY, job.index)
     rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=key))
-    arrays = sample_scenes(job.scenes, config.views, rng, config.image_size, config.randomize, config.camera)
-    write_shard(folder / job.split, job.index, arrays)
+    write_shard(folder / job.split, job.index, sample_scenes(job.scenes, config.views, rng, *config.how))
 
 
 def _open_or_finish(folder: Path, config: ScenesConfig) -> Scenes:
     if (folder / "meta.json").exists():
         return Scenes.open(folder)
     meta = {
-        "recipe": dataclasses.asdict(config),
+        "recipe": config.as_json,
         "camera_convention": cameras.CONVENTION,
-        "state_columns": list(state.SCENE_COLUMNS),
+        "state_columns": list(scene_columns(config.tasks)),
         "labels": list(rendering.LABELS),
         "renderer": rendering.describe_renderer(),
         "versions": library_versions(),

@@ -79,8 +79,11 @@ class Kinematics:
         self.data.mocap_quat[:] = data.mocap_quat
         self.data.qpos[:6] = joints
         mujoco.mj_fwdPosition(self.model, self.data)
-        geoms = self.data.contact.geom
-        return bool(self._on_arm[geoms].any())
+        return self.in_contact(self.data)
+
+    def in_contact(self, data: mujoco.MjData) -> bool:
+        """True if among the contacts of `data`, whose positions are current, there is one of the arm."""
+        return bool(self._on_arm[data.contact.geom].any())
 
     def seconds_needed(self, start: np.ndarray, goal: np.ndarray) -> float:
         """Least time from `start` (6,) to `goal` (6,) at the true velocity limits, seconds."""

@@ -47,7 +47,9 @@ def write_look(model: mujoco.MjModel, look: dict[str, np.ndarray]) -> None:
 
 
 def visible_colour(model: mujoco.MjModel, geom: str) -> np.ndarray:
-    """float32 (3,): the geom's own colour, or its material's where it has none."""
+    """float32 (3,): the geom's own colour, its material's where it has none, zero where there is no geom."""
+    if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, geom) < 0:
+        return np.zeros(3, np.float32)
     view = model.geom(geom)
     rgba = model.mat_rgba[view.matid[0]] if np.allclose(view.rgba, MATERIAL_COLOUR) else view.rgba
     return rgba[:3].astype(np.float32)

@@ -51,6 +51,8 @@ STATE_COLUMNS = (
 """Columns of `obs="state"`."""
 SCENE_COLUMNS = (*CONFIGURATION_COLUMNS, *COLOUR_COLUMNS)
 """Columns of a scene's state: what a probe may ask of the representation."""
+THING_COLUMNS = (*OBJECT_COLUMNS, "object_red", "object_green", "object_blue")
+"""Further ones where some scenes hold an object. Columns are zero in scenes without what they tell of."""
 
 
 def configuration_of(frame: Frame) -> np.ndarray:
@@ -79,6 +81,11 @@ def _decimetres(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     return 10.0 * (there - here) * exist
 
 
-def scene_state(frame: Frame, model: mujoco.MjModel) -> np.ndarray:
-    """float32 (27,): `SCENE_COLUMNS` of one frame and of the look of its model."""
-    return np.concatenate([configuration_of(frame), visible_colour(model, "target")]).astype(np.float32)
+def scene_state(frame: Frame, model: mujoco.MjModel, columns: int = len(SCENE_COLUMNS)) -> np.ndarray:
+    """float32 (columns,): `SCENE_COLUMNS`, then `THING_COLUMNS`, of a frame and of the look of its model."""
+    thing, turn = frame.object, frame.object_rotation
+    parts = (
+        *(configuration_of(frame), visible_colour(model, "target")),
+        *(thing, turn[..., 0], turn[..., 2], visible_colour(model, "object")),
+    )
+    return np.concatenate(parts)[:columns].astype(np.float32)

@@ -1,7 +1,8 @@
 """Probes: what a code says about the simulator's state, by ridge regression and by a small MLP.
 
 Only the probe is trained; errors are medians over held-out scenes: positions in metres, angles in radians,
-colours as distances between (red, green, blue) in [0, 1].
+colours as distances between (red, green, blue) in [0, 1]. Of what a scene does not hold the columns are zero:
+it does not count there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-POSITIONS = ("hand", "target")
+POSITIONS = ("hand", "target", "object")
 """Quantities with columns `<name>_x`, `_y`, `_z`."""
 CONSTANT = 1e-5
 """Columns that deviate less than this over the held-out scenes are constant: nothing to read, and no R²."""
@@ -100,6 +101,10 @@ class Quantity(NamedTuple):
     """"m" for positions, "rad" for angles, "rgb" for colours, whose channels lie in [0, 1]."""
     columns: list[int]
 
+    def shown_in(self, state: np.ndarray) -> np.ndarray:
+        """bool (N,): the scenes that hold it."""
+        return state[:, self.columns].any(1)
+
     def distances(self, predicted: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Errors (N,) in `unit`: Euclidean, or the angle between the two directions."""
         ours, theirs = predicted[:, self.columns], state[:, self.columns]
@@ -131,22 +136,24 @@ def constants(state: np.ndarray, columns: Sequence[str]) -> list[str]:
 
 
 def is_constant(quantity: Quantity, state: np.ndarray) -> bool:
-    """True if none of its columns changes over the scenes (N, S)."""
-    return bool((np.ptp(state[:, quantity.columns], axis=0) < CONSTANT).all())
+    """True if none of its columns changes over the scenes (N, S) that hold it."""
+    shown = state[quantity.shown_in(state)][:, quantity.columns]
+    return len(shown) == 0 or bool((np.ptp(shown, axis=0) < CONSTANT).all())
 
 
 def errors(
     probe_name: str, predicted: np.ndarray, state: np.ndarray, columns: Sequence[str]
 ) -> list[ProbeRow]:
     """One row for each quantity that is not constant: predicted (N, S) against state (N, S)."""
-    return [
-        ProbeRow(
-            probe_name, one.name, one.unit,
-            float(np.median(one.distances(predicted, state))), r2(predicted, state, one.columns),
-        )
-        for one in quantities(columns)
-        if not is_constant(one, state)
-    ]  # fmt: skip
+    rows = []
+    for one in quantities(columns):
+        if is_constant(one, state):
+            continue
+        shown = one.shown_in(state)
+        ours, theirs = predicted[shown], state[shown]
+        median = float(np.median(one.distances(ours, theirs)))
+        rows.append(ProbeRow(probe_name, one.name, one.unit, median, r2(ours, theirs, one.columns)))
+    return rows
 
 
 def guess(train_state: np.ndarray, test_state: np.ndarray, columns: Sequence[str]) -> list[ProbeRow]:

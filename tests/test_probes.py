@@ -195,3 +195,16 @@ def test_guessing_is_the_training_mean_for_every_scene() -> None:
     distances = np.linalg.norm(test[:, 3:6] - train[:, 3:6].mean(0), axis=1)
     assert rows["target"].median_error == pytest.approx(np.median(distances), abs=1e-4)
     assert all(row.probe == "guess" and abs(row.r2) < 0.02 for row in rows.values())
+
+
+def test_scenes_without_a_thing_do_not_count_for_it() -> None:
+    columns = [f"{thing}_{axis}" for thing in ("hand", "object") for axis in "xyz"]
+    state = np.random.default_rng(0).uniform(1, 2, (40, 6)).astype(np.float32)
+    state[::2, 3:] = 0
+    predicted = state + 0.1
+    predicted[::2, 3:] = 99
+    hand, thing = errors("mlp", predicted, state, columns)
+    assert hand.median_error == pytest.approx(thing.median_error, abs=1e-4) == pytest.approx(0.173, abs=1e-3)
+    assert thing.r2 > 0.8
+    state[:, 3:] = 0
+    assert [row.quantity for row in errors("mlp", predicted, state, columns)] == ["hand"]

@@ -78,7 +78,7 @@ def test_every_split_keeps_how_the_tasks_look(tmp_path: Path) -> None:
 
 def test_meta_says_how_they_were_made(tmp_path: Path) -> None:
     train, test = make_scenes(CONFIG, tmp_path)
-    assert train.meta["recipe"] == test.meta["recipe"] == dataclasses.asdict(CONFIG)
+    assert train.meta["recipe"] == test.meta["recipe"] == CONFIG.as_json
     assert train.meta["camera_convention"] == cameras.CONVENTION == CAMERA_CONVENTION
     assert train.meta["state_columns"] == list(SCENE_COLUMNS)
     assert {"mujoco", "gqn-transfer"} <= set(train.meta["versions"])
@@ -140,7 +140,7 @@ def test_another_config_is_refused_with_the_difference(tmp_path: Path, change: d
     with pytest.raises(ScenesError, match=message):
         make_scenes(dataclasses.replace(CONFIG, **change), tmp_path)
     assert contents(tmp_path) == before
-    assert json.loads((tmp_path / "config.json").read_text()) == dataclasses.asdict(CONFIG)
+    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG.as_json
 
 
 def test_no_scene_is_drawn_twice(tmp_path: Path) -> None:
