@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from gqn_transfer.compact import Compact
 from gqn_transfer.encoder import encode_scenes, find_checkpoint, load_encoder, load_gqn
+from gqn_transfer.envs.registry import find_task
+from gqn_transfer.envs.rollouts import sample_rollouts
+from gqn_transfer.envs.state import SCENE_COLUMNS, THING_COLUMNS
 from gqn_transfer.evaluation import (
     BATCH,
     CONTEXTS,
@@ -26,11 +30,13 @@ from gqn_transfer.evaluation import (
 from gqn_transfer.invariance import view_invariance
 from gqn_transfer.precision import choose_device
 from gqn_transfer.probes import ProbeRow, constants, guess
-from gqn_transfer.scenes import Scenes, ScenesError
+from gqn_transfer.scenes import Batch, Scenes, ScenesError
 from gqn_transfer.subject import Subject, check_scenes, read_subject
 
-from .encoder_report import probe_rows
+from .encoder_probes import Probed, probed
 
+FRAMES = 500
+"""Of each task."""
 CHANCE = "chance"
 """Name in the files of what one gets without looking."""
 
@@ -46,8 +52,12 @@ class EvaluationConfig:
     seed: int = 0
     """Of all samples and of the MLP probe's start."""
     device: str = "auto"
+    tasks: tuple[str, ...] = ()
+    """Whose frames, as agents meet them, codes are probed on too."""
 
     def __post_init__(self) -> None:
+        for task in self.tasks:
+            find_task(task)  # refuses unknown ones
         for name, least in (("count", 2), ("samples", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
@@ -79,6 +89,8 @@ class Ground:
     """Numbers of context views that these scenes allow."""
     config: EvaluationConfig
     device: torch.device
+    rollouts: Mapping[str, Scenes]
+    """Task -> frames."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +111,20 @@ def evaluate_checkpoints(names: Sequence[str], folder: Path, config: EvaluationC
     check_all(subjects.values(), train, test)
     contexts, _ = possible_contexts(CONTEXTS, test.meta["views"])
     count, device = min(config.count, len(test)), choose_device(config.device)
-    ground = Ground(train, test, count, contexts, config, device)
+    rollouts = {task: rollout_frames(task, test, config.seed) for task in config.tasks}
+    ground = Ground(train, test, count, contexts, config, device, rollouts)
     found = {label: evaluate_one(label, subject, ground) for label, subject in subjects.items()}
     return Evaluation(ground, found, tuple(chance_figures(ground)))
+
+
+def rollout_frames(task: str, like: Scenes, seed: int) -> Scenes:
+    """Frames of the task, with the state's columns of `like`."""
+    columns = like.meta["state_columns"]
+    if tuple(columns) not in (SCENE_COLUMNS, (*SCENE_COLUMNS, *THING_COLUMNS)):
+        raise ScenesError(f"{like.folder} is not of this arm: codes of it cannot be probed on {task}")
+    rng = np.random.default_rng([seed, *task.encode()])
+    arrays = sample_rollouts(task, FRAMES, rng, len(columns), image_size=like.meta["image_size"])
+    return Scenes(Path(f"frames of {task}"), like.meta | {"count": FRAMES, "views": 1}, (Batch(*arrays),))
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
@@ -136,7 +159,8 @@ def evaluate_one(label: str, subject: Subject, ground: Ground) -> Evaluated:
     """All figures of one checkpoint."""
     test, count, seed = ground.test, ground.count, ground.config.seed
     rendering, missing = rendering_of(label, subject, ground)
-    probes = probe_rows(subject, ground.train, test, count, ground.device, seed)
+    found = probed(subject, ground.train, test, count, ground.device, seed, ground.rollouts)
+    probes = found.rows
     invariance = list(invariance_of(subject, ground))
     constant = tuple(constants(test.all_state()[:count], test.meta["state_columns"]))
     missing |= {f"probe of {name}": "constant in these scenes" for name in constant}
@@ -144,7 +168,7 @@ def evaluate_one(label: str, subject: Subject, ground: Ground) -> Evaluated:
         missing["probes"] = "these scenes come without a state that probes know"
     if not invariance:
         missing["view invariance"] = "all codes are equal: the encoder has collapsed"
-    figures = (*rendering, *probe_figures(probes), *invariance)
+    figures = (*rendering, *probe_figures(probes), *task_figures(found), *invariance)
     return Evaluated(subject, figures, tuple(probes), constant, missing)
 
 
@@ -185,6 +209,16 @@ def probe_figures(rows: Iterable[ProbeRow]) -> Iterator[Figure]:
     for row in rows:
         yield Figure(f"probe_{row.probe}_median_error", row.quantity, 1, row.median_error, row.unit)
         yield Figure(f"probe_{row.probe}_r2", row.quantity, 1, row.r2, "1")
+
+
+def task_figures(found: Probed) -> Iterator[Figure]:
+    """Of the tasks' frames: the MLP probe, and how far their codes lie from those of training."""
+    for task, rows in found.in_tasks.items():
+        for row in rows:
+            if row.probe == "mlp":
+                part = f"{row.quantity} in {task}"
+                yield Figure("task_mlp_median_error", part, 1, row.median_error, row.unit)
+        yield Figure("task_strangeness", task, 1, found.strangeness[task], "1")
 
 
 def chance_figures(ground: Ground) -> Iterator[Figure]:

@@ -160,6 +160,7 @@ def evaluate(
     samples: int = 4,
     seed: int = 0,
     device: str = "auto",
+    tasks: tuple[str, ...] = (),
 ) -> None:
     """Measure on held-out scenes what a GQN predicts and what its codes say, beside other checkpoints.
 
@@ -172,12 +173,13 @@ def evaluate(
         samples: Samples of prior and posterior for each query.
         seed: Of the samples and of the MLP probe.
         device: auto, cpu or cuda.
+        tasks: On whose frames, as agents meet them, codes are probed too.
     """
     from .checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
     from .evaluation_files import write_evaluation
     from .evaluation_table import print_evaluation
 
-    config = EvaluationConfig(count, samples, seed, device)
+    config = EvaluationConfig(count, samples, seed, device, tasks)
     evaluation = evaluate_checkpoints((checkpoint, *beside), scenes, config)
     write_evaluation(evaluation, out)
     print_evaluation(evaluation)

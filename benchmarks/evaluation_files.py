@@ -39,6 +39,10 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "checkpoint's own head) or guess (the training scenes' mean)",
         "probe_*, view_*": "of codes of one view; a spatial code is averaged to 2 by 2 first",
         "probe_*_r2": "share of the variance over held-out scenes that this explains",
+        "task_mlp_median_error": "the mlp probe, fitted on scenes, on frames of episodes between an expert's "
+        "and a random agent's",
+        "task_strangeness": "median distance of such frames' codes to the nearest training code, over that "
+        "of held-out scenes",
         "view_distance_ratio": "distance of standardised codes of one scene over that of two, other camera",
         "view_retrieval": "share of codes whose nearest code from another camera is of the same scene",
     }

@@ -72,6 +72,8 @@ def sections(evaluation: Evaluation) -> Iterator[list[Line]]:
         yield list(image_lines(contexts, usual, least))
         yield list(bound_lines(evaluation, usual))
     yield list(probe_lines(evaluation))
+    if evaluation.ground.rollouts:
+        yield list(task_lines(evaluation))
     yield [
         Line("distance same/other", "view_distance_ratio", "code", 1, "view_distance_ratio"),
         Line("same is nearest, %", "view_retrieval", "code", 1, "view_retrieval"),
@@ -115,6 +117,14 @@ def probe_lines(evaluation: Evaluation) -> Iterator[Line]:
             yield Line(title, f"probe_{probe}_median_error", quantity, 1, "probe_guess_median_error")
     for name in sorted(constant):
         yield Line("probes", CONSTANT, name, 1)
+
+
+def task_lines(evaluation: Evaluation) -> Iterator[Line]:
+    """What codes say of the tasks' frames, and how strange these are."""
+    figures = [row for one in evaluation.checkpoints.values() for row in one.figures]
+    for name, title in (("task_mlp_median_error", "mlp in tasks"), ("task_strangeness", "strangeness")):
+        for part, unit in dict.fromkeys((row.part, row.unit) for row in figures if row.figure == name):
+            yield Line(title + f", {unit}" * (unit != "1"), name, part, 1)
 
 
 def by_key(figures: Iterable[Figure]) -> Found:

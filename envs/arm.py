@@ -74,6 +74,11 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
         """float64 (P,): what this episode drew, see `Task`."""
         return self._plan
 
+    @property
+    def pose(self) -> CameraPose:
+        """The camera of the last observation."""
+        return self._pose
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:

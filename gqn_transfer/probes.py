@@ -22,6 +22,15 @@ RIDGE = 1e-3
 """Penalty relative to the number of scenes; codes are standardised."""
 
 
+class Coded(NamedTuple):
+    """Views of N scenes, encoded one by one."""
+
+    codes: Tensor
+    """(N, C)."""
+    state: np.ndarray
+    """float32 (N, S) of their scenes."""
+
+
 class ProbeRow(NamedTuple):
     """One probe of one quantity."""
 
@@ -34,21 +43,26 @@ class ProbeRow(NamedTuple):
 
 
 def probe(
-    train: tuple[Tensor, np.ndarray], test: tuple[Tensor, np.ndarray], columns: Sequence[str], seed: int = 0
-) -> list[ProbeRow]:
-    """Rows for codes (N, C) and state (N, S) of training and held-out scenes."""
-    (codes, state), (test_codes, test_state) = train, test
+    train: Coded, tests: Sequence[Coded], columns: Sequence[str], seed: int = 0
+) -> list[list[ProbeRow]]:
+    """Rows for each of `tests`, of probes fitted on `train`."""
+    (codes, state), sizes = train, [len(each.codes) for each in tests]
     mean, std = codes.mean(0), codes.std(0).clamp(min=1e-6)
-    inputs, test_inputs = (codes - mean) / std, (test_codes - mean) / std
+    inputs = (codes - mean) / std
+    test_inputs = (torch.cat([each.codes for each in tests]) - mean) / std
     targets = Standardised(state)
     fitted = {
         "ridge": fit_ridge(inputs, targets.values, test_inputs),
         "mlp": fit_mlp(inputs, targets.values, test_inputs, seed),
     }
+    read = {name: torch.split(output, sizes) for name, output in fitted.items()}
     return [
-        row
-        for name, output in fitted.items()
-        for row in errors(name, targets.undo(output), test_state, columns)
+        [
+            row
+            for name, outputs in read.items()
+            for row in errors(name, targets.undo(outputs[k]), each.state, columns)
+        ]
+        for k, each in enumerate(tests)
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from gqn_transfer.benchmarks import checkpoint_evaluation, encoder_report
+from gqn_transfer.benchmarks import checkpoint_evaluation, encoder_probes
 from gqn_transfer.benchmarks.checkpoint_evaluation import (
     Evaluation,
     EvaluationConfig,
@@ -139,7 +139,8 @@ def test_csv_is_long_and_holds_every_figure(evaluation: Evaluation, written: Pat
 
 def test_json_says_what_it_was_made_with(evaluation: Evaluation, written: Path, runs: dict) -> None:
     found = read_json(written / "evaluation.json")
-    assert found["settings"] == {"count": 12, "samples": 2, "seed": 3, "device": "cpu", "precision": "fp32"}
+    settings = {"count": 12, "samples": 2, "seed": 3, "device": "cpu", "tasks": [], "precision": "fp32"}
+    assert found["settings"] == settings
     assert found["scenes"]["count"] == 12
     assert len(found["scenes"]["fingerprint"]) == 16
     assert {"torch", "revision"} < set(found["versions"])
@@ -326,10 +327,10 @@ def test_a_regressors_own_output_is_the_same_in_batches(
     runs: dict[str, Path], scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = read_subject(runs["regressor"] / "encoder")
-    whole = encoder_report.regressor_rows(subject, scenes[1], 16)
-    batched = encoder_report.in_batches
-    monkeypatch.setattr(encoder_report, "in_batches", lambda found, count: batched(found, count, 3))
-    for one, other in zip(whole, encoder_report.regressor_rows(subject, scenes[1], 16), strict=True):
+    whole = encoder_probes.regressor_rows(subject, scenes[1], 16)
+    batched = encoder_probes.in_batches
+    monkeypatch.setattr(encoder_probes, "in_batches", lambda found, count: batched(found, count, 3))
+    for one, other in zip(whole, encoder_probes.regressor_rows(subject, scenes[1], 16), strict=True):
         assert one[:3] == other[:3]
         assert one[3:] == pytest.approx(other[3:], rel=1e-4, abs=1e-5)
 

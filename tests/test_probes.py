@@ -8,6 +8,7 @@ import torch
 
 from gqn_transfer import probes
 from gqn_transfer.probes import (
+    Coded,
     ProbeRow,
     Standardised,
     constants,
@@ -45,7 +46,7 @@ def read() -> dict[tuple[str, str], ProbeRow]:
     train, test = states(400), states(200, seed=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probes, "fit_mlp", functools.partial(fit_mlp, steps=400))
-        rows = probe((linear_codes(train), train), (linear_codes(test), test), COLUMNS)
+        rows = probe(Coded(linear_codes(train), train), [Coded(linear_codes(test), test)], COLUMNS)[0]
     return {(row.probe, row.quantity): row for row in rows}
 
 
@@ -79,8 +80,8 @@ def test_only_training_scenes_set_the_scale(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(probes, "fit_mlp", lambda *inputs: fit_ridge(*inputs[:3]))
     train, test = states(100), states(50, seed=1)
     moved = linear_codes(test) + 100
-    steady = probe((linear_codes(train), train), (linear_codes(test), test), COLUMNS)
-    shifted = probe((linear_codes(train), train), (moved, test), COLUMNS)
+    steady = probe(Coded(linear_codes(train), train), [Coded(linear_codes(test), test)], COLUMNS)[0]
+    shifted = probe(Coded(linear_codes(train), train), [Coded(moved, test)], COLUMNS)[0]
     assert shifted[0].median_error > 10 * steady[0].median_error
 
 

@@ -1,0 +1,109 @@
+"""Frames of the tasks: what agents meet, with its state, and what an evaluation says of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from gqn_transfer.benchmarks import checkpoint_evaluation
+from gqn_transfer.benchmarks.checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
+from gqn_transfer.benchmarks.encoder_probes import nearest_distance
+from gqn_transfer.benchmarks.evaluation_table import print_evaluation
+from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
+from gqn_transfer.envs.registry import TASKS
+from gqn_transfer.envs.rendering import LABEL_TARGET
+from gqn_transfer.envs.rollouts import EVERY, sample_rollouts
+from gqn_transfer.envs.scenes import SceneArrays
+from gqn_transfer.envs.state import SCENE_COLUMNS, THING_COLUMNS
+
+ALL = (*SCENE_COLUMNS, *THING_COLUMNS)
+
+
+def draw(task: str, frames: int = 60, seed: int = 0, columns: int = len(ALL), **how: str) -> SceneArrays:
+    return sample_rollouts(task, frames, np.random.default_rng(seed), columns, **how)
+
+
+def place(arrays: SceneArrays, name: str) -> np.ndarray:
+    return arrays.state[:, [ALL.index(f"{name}_{axis}") for axis in "xyz"]]
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_frames_show_the_tasks_things(task: str) -> None:
+    arrays = draw(task, 30)
+    assert arrays.images.shape == (30, 1, 64, 64, 3)
+    assert np.isfinite(arrays.state).all()
+    shown = place(arrays, "target").any() or place(arrays, "object").any()
+    assert shown == (task != "Pose-v0") == bool((arrays.labels == LABEL_TARGET).any())
+
+
+def test_some_episodes_go_well_and_some_do_not() -> None:
+    arrays = draw("Reach-v0", 250)
+    away = np.linalg.norm(place(arrays, "hand") - place(arrays, "target"), axis=1)
+    kept = -(-50 // EVERY)
+    last = away[kept - 1 :: kept]
+    assert last.min() < 0.05
+    assert last.max() > 0.2
+    assert np.ptp(place(arrays, "hand"), axis=0).min() > 0.3, "random arms move too"
+
+
+def test_the_same_generator_state_gives_the_same_frames() -> None:
+    first, second, other = draw("Press-v0", 20), draw("Press-v0", 20), draw("Press-v0", 20, seed=1)
+    for ours, theirs in zip(first, second, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (first.state != other.state).any()
+
+
+def test_cameras_and_columns_are_those_asked_for() -> None:
+    arrays = draw("Grasp-v0", 20, columns=len(SCENE_COLUMNS), camera="moving")
+    assert arrays.state.shape == (20, len(SCENE_COLUMNS))
+    assert len(np.unique(arrays.viewpoints[:, 0], axis=0)) == 20
+
+
+def test_distance_to_the_nearest_is_in_deviations() -> None:
+    known = torch.tensor([[0.0, 0.0], [2.0, 200.0]])
+    codes = known[:1] + torch.tensor([[-3.0, 0.0], [-4.0, 0.0], [-3.0, 0.0]]) * known.std(0)
+    assert nearest_distance(known, codes) == pytest.approx(3.0, rel=1e-4)
+    assert nearest_distance(known, known) == pytest.approx(0.0, abs=1e-5)
+
+
+# In an evaluation.
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    make_scenes(ScenesConfig(scenes=60, test_scenes=20, views=3), folder, workers=1)
+    return folder
+
+
+def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (30,))
+    monkeypatch.setattr(checkpoint_evaluation, "FRAMES", 40)
+    config = EvaluationConfig(count=20, samples=1, device="cpu", tasks=("Reach-v0", "Grasp-v0"))
+    evaluation = evaluate_checkpoints(["jaco-small-ae"], scenes, config)
+    figures = {(row.figure, row.part): row for row in evaluation.checkpoints["jaco-small-ae"].figures}
+    assert 0 < figures["task_mlp_median_error", "hand in Reach-v0"].value < 0.6
+    assert figures["task_mlp_median_error", "hand in Grasp-v0"].unit == "m"
+    assert ("task_mlp_median_error", "target in Reach-v0") in figures
+    assert ("task_mlp_median_error", "target in Grasp-v0") not in figures, "it has none"
+    strange = [figures["task_strangeness", task].value for task in config.tasks]
+    assert strange[1] > strange[0] > 0.3, "a can is new to an encoder of Reach"
+    console = Console(record=True, width=120)
+    print_evaluation(evaluation, console)
+    text = console.export_text()
+    assert "mlp in tasks, m" in text
+    assert "strangeness" in text
+
+
+def test_tasks_of_an_evaluation_are_checked() -> None:
+    with pytest.raises(ValueError, match="Reach-v0"):
+        EvaluationConfig(tasks=("Reech-v0",))
+
+
+def test_scenes_of_something_else_have_no_tasks(scenes: Path) -> None:
+    train = checkpoint_evaluation.Scenes.open(scenes / "train")
+    other = checkpoint_evaluation.Scenes(train.folder, train.meta | {"state_columns": ["x"]}, train.shards)
+    with pytest.raises(checkpoint_evaluation.ScenesError, match="not of this arm"):
+        checkpoint_evaluation.rollout_frames("Reach-v0", other, 0)
