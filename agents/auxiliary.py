@@ -49,7 +49,7 @@ class SceneCollector(VecEnvWrapper):
         self.frames = 0
         self._steps, self._count = 0, 0
         self._kept: tuple[np.ndarray, ...] = ()
-        self._moments: deque[tuple[dict[str, Any], dict[str, np.ndarray]]] = deque(
+        self._moments: deque[tuple[Mapping[str, Any], dict[str, np.ndarray]]] = deque(
             maxlen=-(-capacity // venv.num_envs)
         )  # each with the generator's state before it was looked at
 

@@ -48,7 +48,7 @@ def scene_views(
     """Each state of the moment, seen by `count` training cameras drawn from `rng`. Same generator state, same
     views."""
     states = len(moment["qpos"])
-    rows = np.repeat(np.arange(states), count)
+    rows = [row for row in range(states) for _ in range(count)]
     poses = [DOME.sample(rng) for _ in rows]
     with _dressed(looks, moment):
         views = [

@@ -117,7 +117,7 @@ class Quantity(NamedTuple):
 
     def shown_in(self, state: np.ndarray) -> np.ndarray:
         """bool (N,): the scenes that hold it."""
-        return state[:, self.columns].any(1)
+        return np.any(state[:, self.columns] != 0, axis=1)
 
     def distances(self, predicted: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Errors (N,) in `unit`: Euclidean, or the angle between the two directions."""
