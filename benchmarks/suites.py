@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gqn_transfer.agents.methods import METHODS
+
 from .cells import OPTION_KEYS, Cell, Suite
 from .tuned import tuned_settings
 
@@ -24,7 +26,10 @@ FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "reach": {
             "gqn": "reach-gqn", "random": "reach-random", "ae": "reach-ae", "supervised": "reach-supervised",
         },
-        "small": {"gqn": "jaco-small", "ae": "jaco-small-ae", "random": "reach-random"},
+        "small": {
+            "gqn": "jaco-small", "ae": "jaco-small-ae", "supervised": "jaco-small-supervised",
+            "random": "reach-random",
+        },
     }
 )  # fmt: skip
 """Family -> what trained an encoder -> its recipe in `artefacts.ENCODERS`, or its shipped name. Encoders of a
@@ -96,6 +101,7 @@ until its pilot sets them."""
 QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
 SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 
+EVERY_METHOD = tuple(name for name, row in METHODS.items() if not row.missing)
 TWO_METHODS = ("pixels-aug", "gqn-frozen")
 FROZEN_METHODS = ("pixels-aug", "random-frozen", "ae-frozen", "gqn-frozen")
 TRAINED_METHODS = ("pixels-gqn-arch", "gqn-finetune", "gqn-aux")
@@ -148,6 +154,22 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 seeds=[0, 1, 2],
             ),
         ),
+        "methods": Suite(
+            "every method, tuned: Reach, fixed camera; the moving camera for raw pixels and the GQN",
+            tuple(
+                cell
+                for camera, methods in (("fixed", EVERY_METHOD), ("moving", TWO_METHODS))
+                for cell in grid(
+                    "methods",
+                    tasks=["Reach-v0"],
+                    cameras=[camera],
+                    methods=dict.fromkeys(methods, 200_000),
+                    seeds=[9, 10, 11],
+                    family="small",
+                    tuned=True,
+                )
+            ),
+        ),
         "raw-pixels-a": Suite(
             "the comparison with raw pixels, first tier: Reach, fixed and moving camera, five seeds",
             tuple(
@@ -171,9 +193,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 *(
                     cell
                     for task, camera in THIRD_TIER
-                    for cell in raw_pixels(
-                        "raw-pixels-c", task, camera, ("pixels-aug", "gqn-frozen"), range(3)
-                    )
+                    for cell in raw_pixels("raw-pixels-c", task, camera, TWO_METHODS, range(3))
                 ),
             ),
         ),

@@ -19,7 +19,7 @@ from gqn_transfer.reference import difference_warning
 from gqn_transfer.scenes import Batch
 
 NAME = "jaco-small"
-NAMES = (NAME, "jaco-small-ae")
+NAMES = (NAME, "jaco-small-ae", "jaco-small-supervised")
 RESULTS = Path(__file__).parents[1] / "docs/results"
 ROW = re.compile(r"^\| `(\w+)` \| ([\w ]+) \| (\d|–) \| ([\d.]+) (\S+) \|$", re.M)
 """A figure of the card's table: name, part, contexts, value, unit."""

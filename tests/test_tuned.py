@@ -7,9 +7,11 @@ import pytest
 from gqn_transfer.agents.knobs import split
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.cells import AGENT_OPTIONS
-from gqn_transfer.benchmarks.search_space import TUNED, space_of
-from gqn_transfer.benchmarks.trials import Trial, as_csv
-from gqn_transfer.benchmarks.tuned import tuned_settings
+from gqn_transfer.benchmarks.search_space import DEFAULTS, TUNED, space_of
+from gqn_transfer.benchmarks.suites import SUITES
+from gqn_transfer.benchmarks.trials import Trial, as_csv, read_trials
+from gqn_transfer.benchmarks.tuned import FOLDER, tuned_settings
+from gqn_transfer.benchmarks.tuning import TuneConfig
 from gqn_transfer.files import write_text
 
 TRAIN_AN_ENCODER = ("pixels-gqn-arch", "gqn-finetune", "gqn-aux")
@@ -56,3 +58,22 @@ def test_what_trains_an_encoder_takes_the_best_of_a_single_view(tables: Path) ->
     for method in TRAIN_AN_ENCODER:
         assert tuned_settings(method, tables)["n_epochs"] == 20
         assert "views" not in tuned_settings(method, tables)
+
+
+@pytest.mark.parametrize("method", TUNED)
+def test_the_tables_that_ship_hold_a_whole_search(method: str) -> None:
+    """Twelve trials within the space, the untuned settings first; the best one is marked."""
+    path, space = FOLDER / f"{method}.csv", space_of(method)
+    trials = read_trials(path)
+    assert list(trials) == list(range(TuneConfig().trials))
+    assert trials[0].settings == {name: DEFAULTS[name] for name in space}
+    for trial in trials.values():
+        assert all(trial.settings[name] in choices for name, choices in space.items())
+    assert path.read_text() == as_csv(list(trials.values()), list(space))
+
+
+def test_suites_take_what_was_found() -> None:
+    cells = {cell.method: cell for cell in SUITES["methods"].cells}
+    for method, cell in cells.items():
+        assert cell.agent_options == tuned_settings(method)
+    assert any(cell.agent_options for cell in cells.values())
