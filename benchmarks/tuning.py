@@ -66,12 +66,15 @@ class TuneConfig:
 
 
 def tune(methods: Sequence[str], folder: Path, config: TuneConfig, workers: int | None = None) -> None:
-    """Search for each of `methods`, side by side; write `folder`/METHOD.csv after every trial."""
+    """Search for each of `methods`, side by side; write `folder`/METHOD.csv after every trial. ValueError for
+    those whose search ended early, when the others are through."""
     _check(methods, config.family)
     facts = provenance()
     with worker_pool(workers, len(methods), fresh=True) as pool:
-        for job in [pool.submit(search, method, folder, config, facts) for method in methods]:
-            job.result()
+        jobs = {method: pool.submit(search, method, folder, config, facts) for method in methods}
+        errors = {method: job.exception() for method, job in jobs.items()}
+    if ended := [f"{method}: {error}" for method, error in errors.items() if error is not None]:
+        raise ValueError("\n".join(ended))
 
 
 def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any]) -> list[Trial]:

@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,18 @@ def test_the_table_reads_as_csv() -> None:
     rows = list(csv.reader(io.StringIO(tuning.as_csv(trials, ["views"]))))
     assert rows[0] == ["trial", "views", "value", "last_success", "best"]
     assert rows[2] == ["1", "1", "3.000000", "0.500", "yes"]
+
+
+def test_a_search_that_ends_early_lets_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+
+    def search_each(method: str, *_: Any) -> None:
+        searched.append(method)
+        if method == "ae-frozen":
+            raise ValueError("its cell failed")
+
+    monkeypatch.setattr(tuning, "worker_pool", lambda *_, **__: ThreadPoolExecutor(1))
+    monkeypatch.setattr(tuning, "search", search_each)
+    with pytest.raises(ValueError, match="^ae-frozen: its cell failed$"):
+        tuning.tune(["ae-frozen", "gqn-frozen"], Path("nowhere"), TuneConfig())
+    assert searched == ["ae-frozen", "gqn-frozen"]
