@@ -74,12 +74,19 @@ def run_suite(
         console.print(f"the others take about {duration(seconds_of(todo))} on all cores of this machine")
     encoders = sorted({cell.encoder for cell in todo if cell.encoder})
     for encoder in encoders:
-        while not render_scenes(encoder, folder):
+        while not render_scenes(encoder, folder):  # another command renders them
+            if time_is_up(until):
+                return progress_of(suite.cells, folder)
             time.sleep(PATIENCE)
     with _engine(options, len(todo)) as engine, Shown(suite.cells, folder, console) as shown:
         queue = _Queue(engine, folder, facts, until, shown, options.tensorboard)
         queue.run([*encoders, *_long_ones_first(todo)])
     return progress_of(suite.cells, folder)
+
+
+def time_is_up(until: float | None) -> bool:
+    """True after `until`, by the clock that only rises; never where it is None."""
+    return until is not None and time.monotonic() > until
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ class _Queue:
         """Until every job has ended or the time is up."""
         waiting = list(jobs)
         while waiting or self.running:
-            if self._time_is_up():
+            if time_is_up(self.until):
                 waiting = []
             self._start(waiting)
             for future in self._ended():
@@ -180,9 +187,6 @@ class _Queue:
                 else:
                     self.shown.cell(job, outcome)
             self.shown.update()
-
-    def _time_is_up(self) -> bool:
-        return self.until is not None and time.monotonic() > self.until
 
     def _start(self, waiting: list[Job]) -> None:
         """Fill free slots with jobs that can begin now."""

@@ -171,6 +171,18 @@ def test_when_the_time_is_up_nothing_is_started(tmp_path: Path, monkeypatch: pyt
     assert 0 < given[0] <= 0.3
 
 
+def test_scenes_that_another_command_renders_are_not_waited_for_beyond_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(engine, "render_scenes", lambda encoder, _: bool(asked.append(encoder)))
+    monkeypatch.setattr(engine, "PATIENCE", 0.2)
+    progress = run(Suite("one cell", (FROZEN,)), tmp_path, time_limit=0.3)
+    assert progress.count("done") == 0
+    assert set(asked) == {"smoke-gqn"}
+    assert 2 <= len(asked) <= 4
+
+
 def test_cells_of_an_encoder_that_was_not_ready_in_time_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,6 +208,6 @@ def test_a_search_that_ends_early_lets_the_others_go_on(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(tuning, "worker_pool", lambda *_, **__: ThreadPoolExecutor(1))
     monkeypatch.setattr(tuning, "search", search_each)
-    with pytest.raises(ValueError, match="^ae-frozen: its cell failed$"):
+    with pytest.raises(ValueError, match=r"^ae-frozen: its cell failed$"):
         tuning.tune(["ae-frozen", "gqn-frozen"], Path("nowhere"), TuneConfig())
     assert searched == ["ae-frozen", "gqn-frozen"]
