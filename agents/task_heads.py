@@ -1,0 +1,153 @@
+"""One shared encoder, one head a task: what stands on a code belongs to its task alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from gqn_transfer.precision import autocast
+
+from .extractors import FEATURES, Trunk, others, others_size, vector_size
+from .eyes import EYES, EncoderSource
+from .inputs import InputScale
+
+GAINS = {"trunk": np.sqrt(2), "pi": np.sqrt(2), "vf": np.sqrt(2), "mean": 0.01, "value": 1.0}
+"""Of the orthogonal initial weights, as SB3 has them."""
+
+
+class TaskExtractor(BaseFeaturesExtractor):
+    """Task, the other observations and the code, (B, 1 + n + C): heads do the rest."""
+
+    def __init__(
+        self, observation_space: spaces.Dict, encoder: EncoderSource | None = None, mode: str = "finetune"
+    ) -> None:
+        """encoder: None where observations hold a `representation` already."""
+        rest = others_size(_without_task(observation_space))
+        eyes = None if encoder is None else EYES[mode](encoder)
+        codes = observation_space.spaces.get("representation")
+        seen = eyes.features_dim if eyes is not None else vector_size(codes) if codes is not None else 0
+        super().__init__(observation_space, 1 + rest + seen)
+        self.eyes, self.seen = eyes, seen
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        rest = others({key: value for key, value in observations.items() if key != "task"})
+        return torch.cat([observations["task"], rest, *self._seen(observations)], 1)
+
+    def _seen(self, observations: dict[str, Tensor]) -> list[Tensor]:
+        if self.eyes is not None:
+            images = observations["image"]
+            with autocast(images.device):
+                return [self.eyes(images, observations["viewpoint"]).float()]
+        return [observations["representation"]] if self.seen else []
+
+
+class TaskHead(nn.Module):
+    """Actor and critic of one task: a trunk of their own and two hidden layers each."""
+
+    def __init__(self, inputs: int, seen: int, width: int, actions: int, log_std: float) -> None:
+        """inputs: length of what it is given; seen: how many of these, the last ones, are the code."""
+        super().__init__()
+        self.scale = InputScale(inputs, slice(inputs - seen, None))
+        self.trunk = Trunk(inputs)
+        self.pi, self.vf = (
+            nn.Sequential(nn.Linear(FEATURES, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh())
+            for _ in range(2)
+        )
+        self.mean, self.value = nn.Linear(width, actions), nn.Linear(width, 1)
+        self.log_std = nn.Parameter(torch.full((actions,), log_std))
+        for name, gain in GAINS.items():
+            for layer in getattr(self, name).modules():
+                if isinstance(layer, nn.Linear):
+                    nn.init.orthogonal_(layer.weight, gain)
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, n) -> mean and log deviation of the action side by side, (B, 2 A); value (B, 1)."""
+        features = self.trunk(self.scale(inputs))
+        mean = self.mean(self.pi(features))
+        return torch.cat([mean, self.log_std.expand_as(mean)], 1), self.value(self.vf(features))
+
+
+class TaskHeads(nn.Module):
+    """Hands every row to the head of its task. Stands where SB3 has its `mlp_extractor`."""
+
+    def __init__(self, inputs: int, seen: int, width: int, actions: int, log_std: float, tasks: int) -> None:
+        super().__init__()
+        self.sizes = (inputs, seen, width, actions, log_std)
+        self.heads = nn.ModuleList(TaskHead(*self.sizes) for _ in range(tasks))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        actions, values = self.sizes[3], features.new_empty(len(features), 1)
+        found = features.new_empty(len(features), 2 * int(actions))
+        for task, rows in rows_by_task(features[:, 0]):
+            found[rows], values[rows] = self.heads[task](features[rows, 1:])
+        return found, values
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        """Mean and log deviation (B, 2 A)."""
+        return self(features)[0]
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        """Values (B, 1)."""
+        return self(features)[1]
+
+    def add(self) -> TaskHead:
+        """One more head, for the next task; those there are stay as they are."""
+        head = TaskHead(*self.sizes).to(next(self.parameters()).device)
+        self.heads.append(head)
+        return head
+
+
+class MultiTaskPolicy(ActorCriticPolicy):
+    """PPO's policy with a `TaskExtractor` and `TaskHeads`."""
+
+    def __init__(self, *arguments: Any, tasks: int, head_width: int = 256, **keywords: Any) -> None:
+        self.tasks, self.head_width = tasks, head_width
+        super().__init__(*arguments, **keywords)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        extractor, actions = self.features_extractor, int(np.prod(self.action_space.shape or ()))
+        assert isinstance(extractor, TaskExtractor)
+        sizes = (extractor.features_dim - 1, extractor.seen, self.head_width, actions, self.log_std_init)
+        self.mlp_extractor = TaskHeads(*sizes, self.tasks)  # type: ignore[assignment]
+        self.action_net, self.value_net = nn.Identity(), nn.Identity()  # type: ignore[assignment]
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        mean, log_std = latent_pi.chunk(2, 1)
+        return self.action_dist.proba_distribution(mean, log_std)
+
+    @property
+    def heads(self) -> nn.ModuleList:
+        """By the task's number."""
+        return self.mlp_extractor.heads  # type: ignore[return-value]
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Those of the encoder."""
+        return [each for each in self.features_extractor.parameters() if each.requires_grad]
+
+    def add_task(self) -> TaskHead:
+        """A head for one more task, trained from the next step on; all else stays bit for bit as it is."""
+        head: TaskHead = self.mlp_extractor.add()  # type: ignore[operator]
+        self.optimizer.add_param_group({"params": list(head.parameters())})
+        self.tasks += 1
+        return head
+
+
+def rows_by_task(tasks: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Every task among `tasks` (B,) and where it stands."""
+    for task in tasks.unique():
+        yield int(task), torch.nonzero(tasks == task).flatten()
+
+
+def _without_task(space: spaces.Dict) -> spaces.Dict:
+    return spaces.Dict({key: part for key, part in space.spaces.items() if key != "task"})

@@ -1,0 +1,245 @@
+"""Several tasks at once: one shared encoder, heads that know nothing of one another."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecEnv
+
+from gqn_transfer.agents.gradients import cosines, without_conflicts
+from gqn_transfer.agents.mixed_vec_env import MixedVecEnv
+from gqn_transfer.agents.multitask import MultiTaskPPO, make_multitask_agent
+from gqn_transfer.agents.vector import as_sb3
+from gqn_transfer.encoder import Encoder
+from gqn_transfer.envs.vector import ArmVectorEnv
+from gqn_transfer.model import GQNConfig
+
+SIZES = GQNConfig(
+    image_size=16, layers=1, hidden_channels=8, latent_channels=1, canvas_channels=8, condition_channels=8,
+    latent_map=4, conditioning="points", representation="conv-small", representation_size=12,
+)  # fmt: skip
+SHORT: dict[str, Any] = {"n_steps": 10, "batch_size": 20, "n_epochs": 2, "device": "cpu"}
+TASKS = ("Reach-v0", "Pose-v0")
+
+
+def environments(tasks: tuple[str, ...] = TASKS, envs: int = 2, **how: Any) -> dict[str, VecEnv]:
+    return {task: as_sb3(ArmVectorEnv(task, envs, **({"image_size": 16} | how))) for task in tasks}
+
+
+@pytest.fixture
+def mixed() -> Iterator[MixedVecEnv]:
+    venv = MixedVecEnv(environments())
+    yield venv
+    venv.close()
+
+
+def agent_on(venv: MixedVecEnv, **how: Any) -> MultiTaskPPO:
+    return make_multitask_agent(venv, encoder=Encoder.untrained(SIZES), seed=0, **(SHORT | how))
+
+
+# The environments.
+
+
+def test_it_is_its_parts_side_by_side(mixed: MixedVecEnv) -> None:
+    mixed.seed(3)
+    parts = environments()
+    for number, part in enumerate(parts.values()):
+        part.seed(3 + 10_000 * number)
+    rng = np.random.default_rng(0)
+    seen, alone = mixed.reset(), [part.reset() for part in parts.values()]
+    for step in range(52):  # beyond an episode's end
+        for key, values in alone[0].items():
+            np.testing.assert_array_equal(seen[key], np.concatenate([values, alone[1][key]]))
+        actions = rng.uniform(-1, 1, (4, 7)).astype(np.float32)
+        seen, rewards, dones, infos = mixed.step(actions)
+        each = [part.step(actions[2 * k : 2 * k + 2]) for k, part in enumerate(parts.values())]
+        alone = [found[0] for found in each]
+        np.testing.assert_array_equal(rewards, np.concatenate([found[1] for found in each]))
+        np.testing.assert_array_equal(dones, np.concatenate([found[2] for found in each]))
+        assert len(infos) == 4
+        if step == 49:
+            assert dones.all()
+            assert [float(info["terminal_observation"]["task"][0]) for info in infos] == [0, 0, 1, 1]
+    assert seen["task"].ravel().tolist() == [0, 0, 1, 1]
+    assert all(mixed.observation_space[key].contains(values[0]) for key, values in seen.items())
+
+
+def test_calls_reach_the_environments_they_name(mixed: MixedVecEnv) -> None:
+    assert [task.scene for task in mixed.get_attr("task")] == ["reach.xml"] * 2 + ["pose.xml"] * 2
+    mixed.reset()
+    assert [len(found.actions) for found in mixed.env_method("bookmark", indices=[1, 3])] == [0, 0]
+    assert mixed.columns(1) == slice(2, 4)
+    assert mixed.tasks == TASKS
+
+
+def test_other_spaces_are_refused() -> None:
+    venvs = environments(("Reach-v0",)) | environments(("Pose-v0",), image_size=32)
+    with pytest.raises(ValueError, match=r"'Pose-v0' has spaces .*: make all with the same arguments"):
+        MixedVecEnv(venvs)
+
+
+# Heads.
+
+
+def test_each_row_is_answered_by_the_head_of_its_task(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    observations, _ = agent.policy.obs_to_tensor(mixed.reset())
+    with torch.no_grad():
+        agent.policy.heads[1].value.bias += 7
+        agent.policy.heads[0].value.bias -= 7
+        agent.policy.heads[1].log_std -= 3
+        values = agent.policy.predict_values(observations).flatten()
+        deviation = agent.policy.get_distribution(observations).distribution.stddev
+        _, same_values, _ = agent.policy(observations)
+    assert values[:2].max() < 0 < values[2:].min()
+    assert deviation[:2].min() > 10 * deviation[2:].max()
+    torch.testing.assert_close(same_values.flatten(), values)
+
+
+def test_gradients_of_a_task_reach_no_other_head(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    agent.learn(40)
+    rows = agent._rows()
+    agent.policy.zero_grad()
+    agent._loss(rows[1]).backward()
+    for parameter in agent.policy.heads[0].parameters():
+        assert parameter.grad is None or not parameter.grad.any()
+    assert any(parameter.grad.any() for parameter in agent.policy.heads[1].parameters())
+    assert any(p.grad is not None and p.grad.any() for p in agent.policy.shared_parameters())
+
+
+def test_learning_trains_encoder_and_both_heads(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    before = [p.detach().clone() for p in agent.policy.parameters()]
+    agent.learn(80)
+    changed = [not torch.equal(p, q) for p, q in zip(agent.policy.parameters(), before, strict=True)]
+    assert all(changed)
+    assert agent._n_updates == 2 * 2
+
+
+def test_a_frozen_encoder_stays_and_heads_learn(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed, mode="frozen")
+    assert agent.policy.shared_parameters() == []
+    before = {key: value.clone() for key, value in agent.policy.features_extractor.state_dict().items()}
+    agent.learn(40)
+    after = agent.policy.features_extractor.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_adding_a_task_leaves_the_others_bit_for_bit(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    agent.learn(40)
+    observations, _ = agent.policy.obs_to_tensor(mixed.reset())
+    with torch.no_grad():
+        before = agent.policy(observations, deterministic=True)
+        head = agent.policy.add_task()
+        after = agent.policy(observations, deterministic=True)
+        assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+        observations["task"][:] = 2
+        other = agent.policy(observations, deterministic=True)
+    assert not torch.equal(other[1], before[1])
+    known = {id(p) for group in agent.policy.optimizer.param_groups for p in group["params"]}
+    assert all(id(parameter) in known for parameter in head.parameters())
+    assert len(agent.policy.heads) == agent.policy.tasks == 3
+
+
+# How tasks are balanced.
+
+
+def test_advantages_are_normalised_within_each_task(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    agent.learn(40)
+    rows = agent._rows()
+    assert [len(each) for each in rows] == [20, 20]
+    agent.rollout_buffer.advantages[rows[0]] = np.arange(20, dtype=np.float32)[:, None] * 100 + 5
+    for each in rows:
+        agent._normalise(each)
+        chosen = agent.rollout_buffer.advantages[each]
+        assert abs(chosen.mean()) < 1e-5
+        assert chosen.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_rows_are_those_of_their_task(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    agent.learn(40)
+    for task, rows in enumerate(agent._rows()):
+        assert (agent.rollout_buffer._get_samples(rows).observations["task"] == task).all()
+
+
+def test_a_minibatch_holds_as_many_samples_of_each(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    agent.learn(40)
+    rows = agent._rows()
+    batches = list(agent._batches(rows))
+    assert [[len(part) for part in batch] for batch in batches] == [[10, 10]] * 2
+    for task in (0, 1):
+        assert sorted(np.concatenate([batch[task] for batch in batches])) == sorted(rows[task])
+
+
+def test_every_task_has_the_same_say(mixed: MixedVecEnv) -> None:
+    """A task whose loss is a thousand times as large moves the encoder no more than another."""
+    agent = agent_on(mixed)
+    agent.learn(40)
+    rows = agent._rows()
+    agent.rollout_buffer.returns[rows[0]] *= 1000
+    norms = [float(agent._gradients(task, each)[0].norm()) for task, each in enumerate(rows)]
+    assert max(norms) <= agent.max_grad_norm * 1.001
+
+
+def test_one_task_alone_is_ppo() -> None:
+    """The same loss and the same step as SB3's, on the same samples."""
+    venv = MixedVecEnv(environments(("Reach-v0",)))
+    agent = agent_on(venv, n_epochs=1, batch_size=20)
+    agent.learn(20)
+    (rows,) = agent._rows()
+    agent._normalise(rows)
+    samples = agent.rollout_buffer._get_samples(rows)
+    values, log_prob, entropy = agent.policy.evaluate_actions(samples.observations, samples.actions)
+    ratio = (log_prob - samples.old_log_prob).exp()
+    clipped = torch.min(samples.advantages * ratio, samples.advantages * ratio.clamp(0.8, 1.2))
+    expected = -clipped.mean() + 0.5 * (samples.returns - values.flatten()).square().mean()
+    torch.testing.assert_close(agent._loss(rows), expected - agent.ent_coef * entropy.mean())
+
+
+def test_the_same_seed_gives_the_same_agent() -> None:
+    weights = []
+    for _ in range(2):
+        venv = MixedVecEnv(environments())
+        weights.append(agent_on(venv, surgery=True).learn(80).policy.state_dict())
+        venv.close()
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_agreement_is_logged(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    seen: dict[str, float] = {}
+    logger = configure(None, [])
+    record = logger.record
+    logger.record = lambda key, value, *rest, **more: (seen.update({key: value}), record(key, value))  # type: ignore
+    agent.set_logger(logger)
+    agent.learn(40)
+    assert -1 <= seen["train/gradient_cosine"] <= 1
+    assert 0 <= seen["train/gradient_conflicts"] <= 1
+
+
+# Gradients.
+
+
+def test_cosines_of_every_pair() -> None:
+    gradients = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0], [0.0, 0.0]])
+    torch.testing.assert_close(cosines(gradients), torch.tensor([0.0, -1.0, 0.0, 0.0, 0.0, 0.0]))
+
+
+def test_surgery_takes_out_what_is_against_another() -> None:
+    gradients = torch.tensor([[1.0, 0.0], [-1.0, 1.0]])
+    mended = without_conflicts(gradients, np.random.default_rng(0))
+    torch.testing.assert_close(mended, torch.tensor([[0.5, 0.5], [0.0, 1.0]]))
+    assert mended[0] @ gradients[1] == pytest.approx(0, abs=1e-6)
+
+
+def test_surgery_leaves_agreeing_gradients_alone() -> None:
+    gradients = torch.tensor([[1.0, 0.5], [0.2, 1.0], [0.0, 0.0]])
+    assert torch.equal(without_conflicts(gradients, np.random.default_rng(0)), gradients)
