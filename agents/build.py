@@ -12,10 +12,11 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 
 from gqn_transfer.encoder import Encoder
+from gqn_transfer.model import GQN
 
 from .algorithms import Algorithm, algorithm_named
 from .augmentation import RandomShiftReplayBuffer, RandomShiftVecEnv
-from .auxiliary import AuxiliaryBound, SceneCollector
+from .auxiliary import AuxiliaryBound
 from .encoded_vec_env import EncodedVecEnv
 from .extractors import GQNExtractor, PixelExtractor, VectorExtractor
 from .eyes import EncoderSource, shared
@@ -23,6 +24,7 @@ from .inputs import fit_inputs
 from .knobs import Knobs, split
 from .methods import Method, combination, method_named
 from .optimiser import EncoderAdam
+from .scene_collector import EVERY, VIEWS, SceneCollector
 from .views import RecentViews
 
 
@@ -88,8 +90,7 @@ def make_agent(
     fit_inputs(agent)
     training.seed(environment_seed(seed))
     if row.auxiliary:
-        collector = unwrap_vec_wrapper(agent.get_env(), SceneCollector)  # type: ignore[arg-type]
-        agent.auxiliary = AuxiliaryBound(agent.policy, collector, knobs.auxiliary_weight, seed)  # type: ignore
+        _add_bound(agent, knobs.auxiliary_weight, seed)
     fingerprint = shared(encoder).fingerprint if encoder is not None and row.needs_weights else ""
     agent.recipe = Recipe(method, algo, seed, overrides, fingerprint)  # type: ignore[attr-defined]
     return agent
@@ -115,6 +116,28 @@ def _training_env(
     seen = observe(method, venv, encoder, device, knobs.views)
     shifted_here = row.shift and not algorithm.is_off_policy
     return RandomShiftVecEnv(seen, knobs.shift, _shift_rng(seed)) if shifted_here else seen
+
+
+def _add_bound(agent: BaseAlgorithm, weight: float, seed: int) -> None:
+    """Let the GQN's bound, with a generator of new weights, train the eyes of `agent` too."""
+    collector = collector_of(agent)
+    config = agent.policy.features_extractor.eyes.encoder.config  # type: ignore[union-attr]
+    bound = AuxiliaryBound(
+        agent.policy,  # type: ignore[arg-type]
+        GQN(config, seed=seed),  # type: ignore[arg-type]
+        [collector],
+        weight,
+        seed,
+        progress=lambda: collector.frames * EVERY // VIEWS,
+    )
+    agent.auxiliary = bound  # type: ignore[attr-defined]
+
+
+def collector_of(agent: BaseAlgorithm) -> SceneCollector:
+    """What keeps the views for the bound of a `gqn-aux` agent."""
+    found = unwrap_vec_wrapper(agent.get_env(), SceneCollector)  # type: ignore[arg-type]
+    assert found is not None
+    return found
 
 
 def _policy(

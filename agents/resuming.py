@@ -18,7 +18,7 @@ from torch import Tensor
 from .algorithms import algorithm_named
 from .augmentation import RandomShiftVecEnv
 from .auxiliary import AuxiliaryBound
-from .build import Recipe
+from .build import Recipe, collector_of
 from .eyes import EncoderSource
 from .saving import load_agent, read_agent, save_agent
 
@@ -54,7 +54,7 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
         tensors["torch_cuda"] = torch.cuda.get_rng_state(agent.device)
     if (bound := _bound(agent)) is not None:
         facts["bound"] = bound.rng.bit_generator.state
-        facts["scenes"], moments = bound.collector.bookmark()
+        facts["scenes"], moments = collector_of(agent).bookmark()
         tensors |= {SCENES + key: torch.from_numpy(values) for key, values in moments.items()}
     for key, values in agent._last_obs.items():  # type: ignore[union-attr]
         tensors[LAST_SEEN + key] = torch.from_numpy(np.ascontiguousarray(values))
@@ -76,7 +76,7 @@ def load_training(
         shift.rng.bit_generator.state, shift.offsets = facts["shift"], tensors["offsets"].numpy()
     if (bound := _bound(agent)) is not None:
         bound.rng.bit_generator.state = facts["bound"]
-        bound.collector.go_back(facts["scenes"], _arrays(SCENES, tensors))
+        collector_of(agent).go_back(facts["scenes"], _arrays(SCENES, tensors))
     _restore_global_generators(facts, tensors)
     return agent
 

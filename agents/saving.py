@@ -19,7 +19,7 @@ from torch import Tensor
 from gqn_transfer.checkpoint import fingerprint, read_tensors, write_tensors
 from gqn_transfer.files import read_json, write_json
 
-from .build import Recipe, make_agent
+from .build import Recipe, collector_of, make_agent
 from .eyes import EncoderSource, shared
 from .optimiser import optimisers_of
 
@@ -58,7 +58,7 @@ def save_agent(
         "spaces": _spaces(agent),
         "steps": agent.num_timesteps,
         "updates": getattr(agent, "_n_updates", 0),
-        "auxiliary_frames": agent.auxiliary.collector.frames if hasattr(agent, "auxiliary") else 0,
+        "auxiliary_frames": auxiliary_frames(agent),
         "optimisers": {
             name: {"param_groups": each.state_dict()["param_groups"]} for name, each in optimisers_of(agent)
         },  # their moments are among the tensors
@@ -102,6 +102,11 @@ def read_agent(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return _below(MORE, read_tensors(folder / record["weights"], record["fingerprint"])), record["facts"]
 
 
+def auxiliary_frames(agent: BaseAlgorithm) -> int:
+    """Frames that were rendered for its auxiliary loss."""
+    return collector_of(agent).frames if hasattr(agent, "auxiliary") else 0
+
+
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
@@ -142,7 +147,7 @@ def _restore(
     if hasattr(agent, "refill"):
         agent.refill = agent.learning_starts  # type: ignore[attr-defined]
     if hasattr(agent, "auxiliary"):
-        agent.auxiliary.collector.frames = record["auxiliary_frames"]
+        collector_of(agent).frames = record["auxiliary_frames"]
 
 
 def _tensors(agent: BaseAlgorithm) -> dict[str, Tensor]:

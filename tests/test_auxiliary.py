@@ -9,13 +9,14 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents import auxiliary as module
-from gqn_transfer.agents.auxiliary import EVERY, VIEWS, SceneCollector
-from gqn_transfer.agents.build import make_agent
+from gqn_transfer.agents.build import collector_of, make_agent
 from gqn_transfer.agents.saving import load_agent, save_agent
+from gqn_transfer.agents.scene_collector import EVERY, VIEWS, PretrainingScenes, SceneCollector, Together
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.model import GQNConfig
+from gqn_transfer.scenes import Batch, Scenes
 
 SIZES = GQNConfig(
     image_size=16, layers=1, hidden_channels=8, latent_channels=1, canvas_channels=8, condition_channels=8,
@@ -40,10 +41,6 @@ def arms() -> Iterator[Callable[[], VecEnv]]:
 
 def agent_on(venv: VecEnv, **how: Any) -> Any:
     return make_agent("gqn-aux", venv, encoder=Encoder.untrained(SIZES), seed=0, **(SHORT | how))
-
-
-def collector_of(agent: Any) -> SceneCollector:
-    return agent.auxiliary.collector
 
 
 def act(venv: VecEnv, steps: int) -> None:
@@ -169,3 +166,37 @@ def test_environments_that_cannot_are_refused(make_venv: Callable[..., VecEnv]) 
     agent = agent_on(make_venv())
     with pytest.raises(ValueError, match=r"this environment cannot: it has no moment\(\)"):
         agent.learn(16)
+
+
+# Sources of scenes.
+
+
+def test_pretraining_scenes_give_views_drawn_anew(scenes: tuple[Scenes, Scenes]) -> None:
+    source, rng = PretrainingScenes(scenes[0]), np.random.default_rng(0)
+    batch = source.sample(5, rng)
+    assert batch.images.shape[:2] == (5, VIEWS)
+    assert batch.viewpoints.shape == (5, VIEWS, 7)
+    assert batch.state.shape == (5, 0)
+    assert len(source) == len(scenes[0])
+    views = {view.tobytes() for _ in range(12) for view in source.sample(4, rng).viewpoints.reshape(-1, 7)}
+    known = scenes[0].gather(np.arange(len(scenes[0]))).viewpoints
+    shown = [[view.tobytes() in views for view in scene] for scene in known]
+    assert np.mean(shown, axis=0).min() > 0.1, "each of a scene's views is drawn now and then"
+
+
+def test_sources_together_are_all_drawn_from(scenes: tuple[Scenes, Scenes]) -> None:
+    class Marked:
+        def __init__(self, mark: int, count: int) -> None:
+            self.mark, self.count = mark, count
+
+        def __len__(self) -> int:
+            return self.count
+
+        def sample(self, count: int, _: np.random.Generator) -> Batch:
+            return Batch(*(np.full((count, 1), self.mark) for _ in range(4)))
+
+    both = Together([Marked(1, 3), Marked(2, 4), Marked(3, 0)])
+    assert len(both) == 7
+    drawn = both.sample(200, np.random.default_rng(0)).images.ravel()
+    assert {1, 2} == set(drawn)
+    assert 60 < (drawn == 1).sum() < 140

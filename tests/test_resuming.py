@@ -9,10 +9,10 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents import auxiliary
-from gqn_transfer.agents.auxiliary import SceneCollector
-from gqn_transfer.agents.build import Recipe, make_agent
+from gqn_transfer.agents.build import Recipe, collector_of, make_agent
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.agents.resuming import can_resume, load_training, save_training
+from gqn_transfer.agents.scene_collector import SceneCollector
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
@@ -99,11 +99,11 @@ def test_the_bounds_scenes_come_back(looks: str, tmp_path: Path) -> None:
         patch.setattr(SceneCollector.__init__, "__defaults__", (11,))
         agent = make_agent("gqn-aux", made(), encoder=source, seed=3, device="cpu", **short)
         save_training(agent.learn(ROLLOUT * 2 * 3), tmp_path)
-        assert agent.auxiliary.collector.frames == 2 * 7 * 3
+        assert collector_of(agent).frames == 2 * 7 * 3
         agent.learn(ROLLOUT * 4, reset_num_timesteps=False)
         again = load_training(tmp_path, made(), source, device="cpu")
         again.learn(ROLLOUT * 4, reset_num_timesteps=False)
-    ours, theirs = (one.auxiliary.collector for one in (agent, again))
+    ours, theirs = (collector_of(one) for one in (agent, again))
     assert ours.frames == theirs.frames == 2 * 12 * 3
     for kept, drawn in zip(ours._kept, theirs._kept, strict=True):
         np.testing.assert_array_equal(kept, drawn)
