@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 
 from gqn_transfer.encoder import Encoder
@@ -17,6 +18,7 @@ from gqn_transfer.model import GQN
 from .algorithms import Algorithm, algorithm_named
 from .augmentation import RandomShiftReplayBuffer, RandomShiftVecEnv
 from .auxiliary import AuxiliaryBound
+from .bare_images import BareImagesPolicy
 from .encoded_vec_env import EncodedVecEnv
 from .extractors import GQNExtractor, PixelExtractor, VectorExtractor
 from .eyes import EncoderSource, shared
@@ -78,7 +80,7 @@ def make_agent(
     training = _training_env(method, venv, encoder, algorithm, knobs, seed, device)
     updates = algorithm.updates_per_step(settings, venv.num_envs)
     agent = algorithm.kind(
-        (algorithm.critic_eyes if row.trains_eyes else None) or "MultiInputPolicy",
+        _policy_class(row, algorithm),
         training,
         policy_kwargs=_policy(row, algorithm, knobs, encoder, updates, seed),
         seed=seed,
@@ -114,7 +116,7 @@ def _training_env(
     if row.auxiliary:
         venv = SceneCollector(venv, np.random.default_rng([seed, 2]))
     seen = observe(method, venv, encoder, device, knobs.views)
-    shifted_here = row.shift and not algorithm.is_off_policy
+    shifted_here = knobs.shift and not algorithm.is_off_policy
     return RandomShiftVecEnv(seen, knobs.shift, _shift_rng(seed)) if shifted_here else seen
 
 
@@ -138,6 +140,13 @@ def collector_of(agent: BaseAlgorithm) -> SceneCollector:
     found = unwrap_vec_wrapper(agent.get_env(), SceneCollector)  # type: ignore[arg-type]
     assert found is not None
     return found
+
+
+def _policy_class(row: Method, algorithm: Algorithm) -> type[BasePolicy] | str:
+    """SB3's own where the agent sees no images."""
+    if not row.trains_eyes:
+        return "MultiInputPolicy"
+    return algorithm.critic_eyes or BareImagesPolicy
 
 
 def _policy(

@@ -72,7 +72,7 @@ class ImageExtractor(Extractor):
         self.eyes = eyes
 
     def inputs(self, observations: dict[str, Tensor]) -> Tensor:
-        # SB3 has put channels first and divided uint8 images by 255 already
+        # channels are first; SB3's own policies have made uint8 floats in [0, 1], `BareImagesPolicy` has not
         images, viewpoints = observations["image"], observations["viewpoint"]
         with autocast(images.device):
             seen = self.eyes(images, viewpoints).float()
@@ -107,8 +107,15 @@ class Convolutions(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten())
 
     def forward(self, images: Tensor, viewpoints: Tensor | None = None) -> Tensor:
-        """Images (B, channels, H, W) in [0, 1] -> (B, features)."""
-        return self.layers(images)
+        """Images (B, channels, H, W), uint8 or in [0, 1] -> (B, features)."""
+        return self.layers(scaled(images) if images.dtype == torch.uint8 else images)
+
+
+def scaled(images: Tensor) -> Tensor:
+    """uint8 images in [0, 1], in the precision that is computed in: bf16 holds all of 0 to 255."""
+    device = images.device.type
+    computed_in = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    return images.to(computed_in).div_(255)
 
 
 class GQNExtractor(ImageExtractor):
