@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,7 +123,7 @@ def _page(
         encoders=[_encoder(encoder) for encoder in _encoders(folder, records)],
         films={one.panel.slug: _films(folder, one.panel) for one in analyses},
         provenance=provenance(records),
-        agents=_agents(analyses),
+        settings=_settings(analyses),
         seed=SEED,
     )
 
@@ -219,15 +218,15 @@ def probe_table(rows: list[list[str]]) -> list[list[str]]:
     return [["median error", *probes], *body]
 
 
-def _agents(analyses: list[Analysis]) -> list[tuple[str, str]]:
-    """Settings of the agents, once per distinct text: names of groups and JSON."""
+def _settings(analyses: list[Analysis]) -> list[tuple[str, str]]:
+    """Names of the groups whose agents have the same settings, and what these change of the defaults."""
     found: dict[str, list[str]] = {}
-    for one in analyses:
-        for group in one.panel.groups:
-            text = json.dumps(group.records[0].config.get("agent", {}), indent=2, sort_keys=True)
-            names = found.setdefault(text, [])
-            names += [group.label] * (group.label not in names)
-    return [(", ".join(names), text) for text, names in found.items() if text != "{}"]
+    for group in (group for one in analyses for group in one.panel.groups):
+        changed = {key.replace("_", " "): value for key, value in group.cell.agent_options.items()}
+        text = ", ".join(f"{name} {value}" for name, value in changed.items()) or "the defaults"
+        names = found.setdefault(text, [])
+        names += [group.label] * (group.label not in names)
+    return [(", ".join(names), text) for text, names in found.items()]
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:

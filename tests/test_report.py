@@ -39,7 +39,6 @@ def write_cell(
     config = {
         "cell": json.loads(cell.canonical_json),
         "versions": {"torch": "2.8.0", "git_revision": "1f3a9c2"},
-        "agent": {"n_steps": 256},
         "command": "gqn-bench run toy",
         "machine": {"gl_renderer": "llvmpipe"},
     }
@@ -198,6 +197,20 @@ def test_all_tasks_together(tmp_path: Path) -> None:
 def test_one_task_has_no_section_of_all(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     assert "All 1 tasks" not in text_of(write_report(tmp_path))
+
+
+def test_settings_of_the_agents_are_told(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    tuned = {"n_epochs": 5, "shift": 0, "evaluate_every": 100}
+    for record in read_suite(tmp_path):
+        if record.cell.method == "pixels-aug":
+            place = tmp_path / "cells" / record.cell.name
+            cell = record.cell._replace(options=tuple(sorted(tuned.items())))
+            write_json(place / "config.json", {"cell": cell.as_json})
+            place.rename(place.with_name(cell.name))
+    text = text_of(write_report(tmp_path))
+    assert "pixels-aug n epochs 5, shift 0 " in text
+    assert "state, pixels, gqn-frozen the defaults" in text
 
 
 def test_every_setting_of_a_method_is_drawn(tmp_path: Path) -> None:
