@@ -10,7 +10,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.model import GQN
@@ -26,7 +26,7 @@ from .inputs import fit_inputs
 from .knobs import Knobs, split
 from .methods import Method, combination, method_named
 from .optimiser import EncoderAdam
-from .scene_collector import EVERY, VIEWS, SceneCollector
+from .scene_collector import EVERY, VIEWS, SceneCollector, collectors_in
 from .views import RecentViews
 
 
@@ -122,7 +122,7 @@ def _training_env(
 
 def _add_bound(agent: BaseAlgorithm, weight: float, seed: int) -> None:
     """Let the GQN's bound, with a generator of new weights, train the eyes of `agent` too."""
-    collector = collector_of(agent)
+    (collector,) = collectors_in(agent.get_env())
     config = agent.policy.features_extractor.eyes.encoder.config  # type: ignore[union-attr]
     bound = AuxiliaryBound(
         agent.policy,  # type: ignore[arg-type]
@@ -133,13 +133,6 @@ def _add_bound(agent: BaseAlgorithm, weight: float, seed: int) -> None:
         progress=lambda: collector.frames * EVERY // VIEWS,
     )
     agent.auxiliary = bound  # type: ignore[attr-defined]
-
-
-def collector_of(agent: BaseAlgorithm) -> SceneCollector:
-    """What keeps the views for the bound of a `gqn-aux` agent."""
-    found = unwrap_vec_wrapper(agent.get_env(), SceneCollector)  # type: ignore[arg-type]
-    assert found is not None
-    return found
 
 
 def _policy_class(row: Method, algorithm: Algorithm) -> type[BasePolicy] | str:

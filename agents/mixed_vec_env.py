@@ -115,3 +115,9 @@ class MixedVecEnv(VecEnv):
         keys = [key for key in self.observation_space.spaces if key != "task"]  # type: ignore[attr-defined]
         joined = {key: np.concatenate([each[key] for each in observations]) for key in keys}
         return joined | {"task": self.task_of[:, None].astype(np.float32)}
+
+
+def parts_of(venv: VecEnv) -> list[VecEnv]:
+    """The environments of each task, with their own wrappers; `venv` itself where it is of one task."""
+    bottom = venv.unwrapped
+    return list(bottom.venvs.values()) if isinstance(bottom, MixedVecEnv) else [venv]

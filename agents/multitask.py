@@ -12,13 +12,17 @@ from stable_baselines3 import PPO
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gqn_transfer.model import GQN
+
 from .algorithms import ALGORITHMS
-from .build import environment_seed
-from .eyes import EncoderSource
+from .auxiliary import SCHEDULE_STEPS, AuxiliaryBound
+from .build import Recipe, environment_seed
+from .eyes import EncoderSource, shared
 from .gradients import cosines, without_conflicts
 from .inputs import FRAMES
 from .mixed_vec_env import MixedVecEnv
 from .optimiser import EncoderAdam
+from .scene_collector import SceneSource, Together, collectors_in
 from .task_heads import MultiTaskPolicy, TaskExtractor, rows_by_task
 
 SMALLEST_DEVIATION = 1e-8
@@ -34,6 +38,8 @@ class MultiTaskPPO(PPO):
     """
 
     policy: MultiTaskPolicy
+    recipe: Recipe
+    auxiliary: AuxiliaryBound
 
     def __init__(self, policy: Any, env: MixedVecEnv, surgery: bool = False, **settings: Any) -> None:
         super().__init__(policy, env, **settings)
@@ -154,7 +160,22 @@ def make_multitask_agent(
     )
     fit_heads(agent)
     venv.seed(environment_seed(seed))
+    how = {"mode": mode, "surgery": surgery, "head_width": head_width}
+    start = "" if encoder is None else shared(encoder).fingerprint
+    agent.recipe = Recipe("multi-task", "ppo", seed, how | overrides, start)
     return agent
+
+
+def add_rendering(agent: MultiTaskPPO, model: GQN, scenes: SceneSource, weight: float = 1.0) -> None:
+    """Let the GQN's bound train the encoder too: half on `scenes`, half on the states that the tasks' agents
+    meet, as `SceneCollector`s around the tasks' environments keep them.
+
+    model: the GQN that the encoder is of; its generator is trained on, at the end of its schedule.
+    """
+    met = Together(collectors_in(agent.get_env()))
+    agent.auxiliary = AuxiliaryBound(
+        agent.policy, model, [scenes, met], weight, agent.recipe.seed, progress=lambda: SCHEDULE_STEPS
+    )
 
 
 @torch.no_grad()

@@ -18,14 +18,16 @@ from torch import Tensor
 from .algorithms import algorithm_named
 from .augmentation import RandomShiftVecEnv
 from .auxiliary import AuxiliaryBound
-from .build import Recipe, collector_of
+from .build import Recipe
 from .eyes import EncoderSource
-from .saving import load_agent, read_agent, save_agent
+from .mixed_vec_env import parts_of
+from .saving import load_agent, read_agent, restore_agent, save_agent
+from .scene_collector import collectors_in
 
 LAST_SEEN = "last_observation."
 """Before the keys of the observation that the agent acts on next."""
-SCENES = "scenes."
-"""Before the names of what the kept states of `gqn-aux` show."""
+ACTIONS, SCENES = "actions.", "scenes."
+"""Before the number of a task: its actions in the running episodes; what states kept for a bound show."""
 
 
 def can_resume(recipe: Recipe) -> bool:
@@ -34,28 +36,30 @@ def can_resume(recipe: Recipe) -> bool:
 
 
 def save_training(agent: BaseAlgorithm, folder: Path) -> None:
-    """Write an agent of `make_agent` between two rollouts, its environments and generators with it."""
+    """Write an agent between two rollouts, its environments and generators with it."""
     venv: VecEnv = agent.get_env()  # type: ignore[assignment]
-    (bookmark,) = venv.env_method("bookmark", indices=[0])
+    bookmarks = [part.env_method("bookmark", indices=[0])[0] for part in parts_of(venv)]
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
     shift = _shift(venv)
-    facts = {
-        "environments": bookmark.generators,
+    facts: dict[str, Any] = {
+        "environments": [bookmark.generators for bookmark in bookmarks],
         "numpy": [name, position, has_gauss, gauss],
-        "shift": shift.rng.bit_generator.state if shift else None,
+        "own": {key: rng.bit_generator.state for key, rng in _own_generators(agent).items()},
+        "scenes": [],
     }
     tensors = {
         "offsets": torch.from_numpy(shift.offsets if shift else np.zeros((2, 0), int)),
-        "actions": torch.from_numpy(bookmark.actions),
         "numpy_keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
         "torch": torch.get_rng_state(),
     }
     if agent.device.type == "cuda":
         tensors["torch_cuda"] = torch.cuda.get_rng_state(agent.device)
-    if (bound := _bound(agent)) is not None:
-        facts["bound"] = bound.rng.bit_generator.state
-        facts["scenes"], moments = collector_of(agent).bookmark()
-        tensors |= {SCENES + key: torch.from_numpy(values) for key, values in moments.items()}
+    for number, bookmark in enumerate(bookmarks):
+        tensors[f"{ACTIONS}{number}"] = torch.from_numpy(bookmark.actions)
+    for number, collector in enumerate(collectors_in(venv)):
+        known, moments = collector.bookmark()
+        facts["scenes"].append(known)
+        tensors |= {f"{SCENES}{number}.{key}": torch.from_numpy(values) for key, values in moments.items()}
     for key, values in agent._last_obs.items():  # type: ignore[union-attr]
         tensors[LAST_SEEN + key] = torch.from_numpy(np.ascontiguousarray(values))
     save_agent(agent, folder, tensors, facts)
@@ -64,21 +68,35 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
 def load_training(
     folder: Path, venv: VecEnv, encoder: EncoderSource | None = None, device: str = "auto"
 ) -> BaseAlgorithm:
-    """The agent that `save_training` wrote: `learn` goes on as if it had never stopped."""
+    """The agent of `make_agent` that `save_training` wrote: `learn` goes on as if it had never stopped."""
     agent = load_agent(folder, venv, encoder, device)
-    tensors, facts = read_agent(folder)
-    venv = agent.get_env()  # type: ignore[assignment]
-    _live_again(venv, facts["environments"], tensors["actions"].numpy())
-    agent._last_obs = _arrays(LAST_SEEN, tensors)
-    begun = not len(tensors["actions"])
-    agent._last_episode_starts = np.full(venv.num_envs, begun)
-    if (shift := _shift(venv)) is not None:
-        shift.rng.bit_generator.state, shift.offsets = facts["shift"], tensors["offsets"].numpy()
-    if (bound := _bound(agent)) is not None:
-        bound.rng.bit_generator.state = facts["bound"]
-        collector_of(agent).go_back(facts["scenes"], _arrays(SCENES, tensors))
-    _restore_global_generators(facts, tensors)
+    _go_on(agent, folder)
     return agent
+
+
+def restore_training(agent: BaseAlgorithm, folder: Path) -> None:
+    """Bring an agent, made as the one that `save_training` wrote was made, to where that one stood."""
+    restore_agent(agent, folder)
+    _go_on(agent, folder)
+
+
+def _go_on(agent: BaseAlgorithm, folder: Path) -> None:
+    """Environments, wrappers and generators of an agent that has its weights."""
+    tensors, facts = read_agent(folder)
+    venv: VecEnv = agent.get_env()  # type: ignore[assignment]
+    actions = _arrays(ACTIONS, tensors)
+    for number, part in enumerate(parts_of(venv)):
+        _live_again(part, facts["environments"][number], actions[str(number)])
+    agent._last_obs = _arrays(LAST_SEEN, tensors)
+    begun = [np.full(part.num_envs, not len(actions[str(k)])) for k, part in enumerate(parts_of(venv))]
+    agent._last_episode_starts = np.concatenate(begun)
+    if (shift := _shift(venv)) is not None:
+        shift.offsets = tensors["offsets"].numpy()
+    for number, collector in enumerate(collectors_in(venv)):
+        collector.go_back(facts["scenes"][number], _arrays(f"{SCENES}{number}.", tensors))
+    for key, rng in _own_generators(agent).items():
+        rng.bit_generator.state = facts["own"][key]
+    _restore_global_generators(facts, tensors)
 
 
 def _live_again(venv: VecEnv, generators: list[dict[str, Any]], actions: np.ndarray) -> None:
@@ -88,6 +106,17 @@ def _live_again(venv: VecEnv, generators: list[dict[str, Any]], actions: np.ndar
     venv.reset()
     for each in actions:
         venv.step(each)
+
+
+def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
+    """Those that an agent and its wrappers draw from, beside SB3's global ones, by name."""
+    bound: AuxiliaryBound | None = getattr(agent, "auxiliary", None)
+    found = {
+        "shift": getattr(_shift(agent.get_env()), "rng", None),
+        "bound": getattr(bound, "rng", None),
+        "surgery": getattr(agent, "surgery_rng", None),
+    }
+    return {name: rng for name, rng in found.items() if rng is not None}
 
 
 def _restore_global_generators(facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -105,9 +134,5 @@ def _arrays(prefix: str, tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     }
 
 
-def _bound(agent: BaseAlgorithm) -> AuxiliaryBound | None:
-    return getattr(agent, "auxiliary", None)
-
-
-def _shift(venv: VecEnv) -> RandomShiftVecEnv | None:
-    return unwrap_vec_wrapper(venv, RandomShiftVecEnv)
+def _shift(venv: VecEnv | None) -> RandomShiftVecEnv | None:
+    return None if venv is None else unwrap_vec_wrapper(venv, RandomShiftVecEnv)

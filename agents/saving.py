@@ -19,11 +19,12 @@ from torch import Tensor
 from gqn_transfer.checkpoint import fingerprint, read_tensors, write_tensors
 from gqn_transfer.files import read_json, write_json
 
-from .build import Recipe, collector_of, make_agent
+from .build import Recipe, make_agent
 from .eyes import EncoderSource, shared
 from .optimiser import optimisers_of
+from .scene_collector import collectors_in
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RECORD = "agent.json"
 MORE = "more."
 """Before the names of tensors that are kept with the agent."""
@@ -58,7 +59,7 @@ def save_agent(
         "spaces": _spaces(agent),
         "steps": agent.num_timesteps,
         "updates": getattr(agent, "_n_updates", 0),
-        "auxiliary_frames": auxiliary_frames(agent),
+        "auxiliary_frames": [collector.frames for collector in collectors_in(agent.get_env())],
         "optimisers": {
             name: {"param_groups": each.state_dict()["param_groups"]} for name, each in optimisers_of(agent)
         },  # their moments are among the tensors
@@ -87,24 +88,25 @@ def load_agent(
         recipe.method, venv, encoder=encoder, algo=recipe.algo, seed=recipe.seed, device=device,
         **recipe.settings,
     )  # fmt: skip
+    restore_agent(agent, folder)
+    return agent
+
+
+def restore_agent(agent: BaseAlgorithm, folder: Path) -> None:
+    """Give an agent, made as the saved one was made, that one's weights, optimisers and counters."""
+    record = _read_record(folder)
     if _spaces(agent) != record["spaces"]:
         raise AgentError(
             f"{folder} was trained with spaces {record['spaces']}, this environment gives {_spaces(agent)}: "
             "make it with the same arguments"
         )
     _restore(agent, read_tensors(folder / record["weights"], record["fingerprint"]), record, folder)
-    return agent
 
 
 def read_agent(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts that `save_agent` was given to keep with the agent."""
     record = _read_record(folder)
     return _below(MORE, read_tensors(folder / record["weights"], record["fingerprint"])), record["facts"]
-
-
-def auxiliary_frames(agent: BaseAlgorithm) -> int:
-    """Frames that were rendered for its auxiliary loss."""
-    return collector_of(agent).frames if hasattr(agent, "auxiliary") else 0
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -146,8 +148,8 @@ def _restore(
     agent.num_timesteps, agent._n_updates = record["steps"], record["updates"]
     if hasattr(agent, "refill"):
         agent.refill = agent.learning_starts  # type: ignore[attr-defined]
-    if hasattr(agent, "auxiliary"):
-        collector_of(agent).frames = record["auxiliary_frames"]
+    for collector, frames in zip(collectors_in(agent.get_env()), record["auxiliary_frames"], strict=True):
+        collector.frames = frames
 
 
 def _tensors(agent: BaseAlgorithm) -> dict[str, Tensor]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from gqn_transfer.scenes import Batch, Scenes
+
+from .mixed_vec_env import parts_of
 
 EVERY, VIEWS = 8, 3
 """At one environment step in `EVERY`, `VIEWS` more views of the state are rendered."""
@@ -105,6 +107,12 @@ class SceneCollector(VecEnvWrapper):
             kept[places] = part
         self._count += states
         self.frames += states * VIEWS
+
+
+def collectors_in(venv: VecEnv | None) -> list[SceneCollector]:
+    """Those among the wrappers of `venv`, one a task where there are several."""
+    found = [unwrap_vec_wrapper(part, SceneCollector) for part in parts_of(venv)] if venv is not None else []
+    return [collector for collector in found if collector is not None]
 
 
 class PretrainingScenes:

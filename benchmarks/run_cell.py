@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from gqn_transfer.agents.build import make_agent, observe
 from gqn_transfer.agents.methods import method_named
 from gqn_transfer.agents.optimiser import optimisers_of
-from gqn_transfer.agents.saving import auxiliary_frames
+from gqn_transfer.agents.scene_collector import collectors_in
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import load_encoder
 from gqn_transfer.envs.reference import reference_render
@@ -112,7 +112,7 @@ def _facts(agent: BaseAlgorithm, seconds: float) -> dict[str, Any]:
         "env_steps": agent.num_timesteps,
         "env_steps_per_second": round(agent.num_timesteps / seconds, 1),
         "gradient_steps": gradient_steps(agent),
-        "auxiliary_frames": auxiliary_frames(agent),
+        "auxiliary_frames": sum(collector.frames for collector in collectors_in(agent.get_env())),
     }
 
 

@@ -9,9 +9,16 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents import auxiliary as module
-from gqn_transfer.agents.build import collector_of, make_agent
+from gqn_transfer.agents.build import make_agent
 from gqn_transfer.agents.saving import load_agent, save_agent
-from gqn_transfer.agents.scene_collector import EVERY, VIEWS, PretrainingScenes, SceneCollector, Together
+from gqn_transfer.agents.scene_collector import (
+    EVERY,
+    VIEWS,
+    PretrainingScenes,
+    SceneCollector,
+    Together,
+    collectors_in,
+)
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
@@ -41,6 +48,11 @@ def arms() -> Iterator[Callable[[], VecEnv]]:
 
 def agent_on(venv: VecEnv, **how: Any) -> Any:
     return make_agent("gqn-aux", venv, encoder=Encoder.untrained(SIZES), seed=0, **(SHORT | how))
+
+
+def collector_of(agent: Any) -> SceneCollector:
+    (found,) = collectors_in(agent.get_env())
+    return found
 
 
 def act(venv: VecEnv, steps: int) -> None:

@@ -1,6 +1,8 @@
 """Several tasks at once: one shared encoder, heads that know nothing of one another."""
 
+import operator
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,17 @@ import torch
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
+from gqn_transfer.agents import auxiliary
 from gqn_transfer.agents.gradients import cosines, without_conflicts
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv
-from gqn_transfer.agents.multitask import MultiTaskPPO, make_multitask_agent
+from gqn_transfer.agents.multitask import MultiTaskPPO, add_rendering, make_multitask_agent
+from gqn_transfer.agents.resuming import restore_training, save_training
+from gqn_transfer.agents.scene_collector import VIEWS, PretrainingScenes, SceneCollector, collectors_in
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
-from gqn_transfer.model import GQNConfig
+from gqn_transfer.model import GQN, GQNConfig
+from gqn_transfer.scenes import Scenes
 
 SIZES = GQNConfig(
     image_size=16, layers=1, hidden_channels=8, latent_channels=1, canvas_channels=8, condition_channels=8,
@@ -223,6 +229,63 @@ def test_agreement_is_logged(mixed: MixedVecEnv) -> None:
     agent.learn(40)
     assert -1 <= seen["train/gradient_cosine"] <= 1
     assert 0 <= seen["train/gradient_conflicts"] <= 1
+
+
+# Rendering beside the tasks, and going on.
+
+
+def rendering_agent(scenes: tuple[Scenes, Scenes]) -> MultiTaskPPO:
+    collected = {
+        task: SceneCollector(venv, np.random.default_rng([7, number]))
+        for number, (task, venv) in enumerate(environments(("Reach-v0", "Grasp-v0")).items())
+    }
+    agent = agent_on(MixedVecEnv(collected), surgery=True)
+    add_rendering(agent, GQN(SIZES, seed=1), PretrainingScenes(scenes[0]))
+    return agent
+
+
+@pytest.fixture
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auxiliary, "BATCH", 4)
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_the_bound_is_taken_half_on_scenes_and_half_on_states_met(
+    scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = rendering_agent(scenes)
+    bound, drawn = agent.auxiliary, []
+    assert bound.model.representation is agent.policy.features_extractor.eyes.encoder.representation
+    for source in bound.sources:
+        sample = source.sample
+        monkeypatch.setattr(
+            source, "sample", lambda n, rng, s=sample: (drawn.append(n), s(n, rng))[1], raising=False
+        )
+    before = [p.detach().clone() for p in bound.model.generator.parameters()]
+    agent.learn(80)
+    assert set(drawn) == {2}
+    assert sum(c.frames for c in collectors_in(agent.get_env())) == 2 * 2 * 2 * VIEWS
+    assert any(not torch.equal(p, q) for p, q in zip(bound.model.generator.parameters(), before, strict=True))
+
+
+@pytest.mark.usefixtures("_small_batches")
+@pytest.mark.parametrize("rollouts", [2, 5])
+def test_it_goes_on_as_if_it_had_not_stopped(
+    rollouts: int, scenes: tuple[Scenes, Scenes], tmp_path: Path
+) -> None:
+    """Tasks whose episodes have different lengths: one ends where another is at half."""
+    agent = rendering_agent(scenes)
+    agent.learn(rollouts * 40)
+    save_training(agent, tmp_path)
+    agent.learn(80, reset_num_timesteps=False)
+    again = rendering_agent(scenes)
+    torch.manual_seed(99), np.random.seed(99)  # noqa: NPY002
+    restore_training(again, tmp_path)
+    again.learn(80, reset_num_timesteps=False)
+    assert again.num_timesteps == agent.num_timesteps
+    for part in ("policy", "auxiliary.model"):
+        ours, theirs = (operator.attrgetter(part)(one).state_dict() for one in (agent, again))
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
 
 
 # Gradients.

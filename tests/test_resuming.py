@@ -9,10 +9,10 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents import auxiliary
-from gqn_transfer.agents.build import Recipe, collector_of, make_agent
+from gqn_transfer.agents.build import Recipe, make_agent
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.agents.resuming import can_resume, load_training, save_training
-from gqn_transfer.agents.scene_collector import SceneCollector
+from gqn_transfer.agents.scene_collector import SceneCollector, collectors_in
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
@@ -109,6 +109,11 @@ def test_the_bounds_scenes_come_back(looks: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(kept, drawn)
     for before, after in zip(parts_of(agent), parts_of(again), strict=True):
         assert torch.equal(before, after)
+
+
+def collector_of(agent: Any) -> SceneCollector:
+    (found,) = collectors_in(agent.get_env())
+    return found
 
 
 def parts_of(agent: Any) -> list[torch.Tensor]:

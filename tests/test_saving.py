@@ -150,7 +150,7 @@ def test_other_formats_are_refused(make_venv: Make, encoder: Encoder, tmp_path: 
     save_agent(trained("state", make_venv, encoder), tmp_path)
     record = json.loads((tmp_path / "agent.json").read_text())
     (tmp_path / "agent.json").write_text(json.dumps(record | {"format_version": 99}))
-    with pytest.raises(AgentError, match="format_version is 99, this program reads 1; train the agent again"):
+    with pytest.raises(AgentError, match="format_version is 99, this program reads 2; train the agent again"):
         loaded(tmp_path, "state", make_venv, encoder)
     with pytest.raises(AgentError, match=r"holds no agent: it has no agent\.json; write one with save_agent"):
         loaded(tmp_path / "nothing", "state", make_venv, encoder)
