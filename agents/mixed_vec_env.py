@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 MOST_TASKS = 256
@@ -18,15 +18,35 @@ SEED_DISTANCE = 10_000
 """Between the seeds of two tasks' first environments."""
 
 
-class MixedVecEnv(VecEnv):
-    """The environments of the first task come first, then those of the second, and so on.
+class Numbered(VecEnvWrapper):
+    """Adds the task's number to each observation: `task`, (1,)."""
 
-    Each observation gains `task`, (1,): the task's number, in the order of `venvs`.
-    """
+    def __init__(self, venv: VecEnv, number: int) -> None:
+        assert isinstance(venv.observation_space, spaces.Dict)
+        task = spaces.Box(0.0, MOST_TASKS - 1, (1,), np.float32)
+        super().__init__(venv, spaces.Dict({**venv.observation_space.spaces, "task": task}))
+        self.number = number
+
+    def reset(self) -> VecEnvObs:
+        return self._numbered(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for index in np.flatnonzero(dones):
+            infos[index]["terminal_observation"] |= {"task": np.array([self.number], np.float32)}
+        return self._numbered(observations), rewards, dones, infos
+
+    def _numbered(self, observations: VecEnvObs) -> dict[str, np.ndarray]:
+        assert isinstance(observations, dict)
+        return observations | {"task": np.full((self.num_envs, 1), self.number, np.float32)}
+
+
+class MixedVecEnv(VecEnv):
+    """The environments of the first task come first, then those of the second, and so on, each `Numbered`."""
 
     def __init__(self, venvs: Mapping[str, VecEnv]) -> None:
         """venvs: task -> its environments; all must have the same spaces."""
-        self.venvs = dict(venvs)
+        self.venvs = {name: Numbered(venv, number) for number, (name, venv) in enumerate(venvs.items())}
         first = next(iter(self.venvs.values()))
         for name, venv in self.venvs.items():
             if (venv.observation_space, venv.action_space) != (first.observation_space, first.action_space):
@@ -34,14 +54,11 @@ class MixedVecEnv(VecEnv):
                     f"task {name!r} has spaces {venv.observation_space}, {venv.action_space}, the first one "
                     f"{first.observation_space}, {first.action_space}: make all with the same arguments"
                 )
-        assert isinstance(first.observation_space, spaces.Dict)
-        task = spaces.Box(0.0, MOST_TASKS - 1, (1,), np.float32)
         sizes = [venv.num_envs for venv in self.venvs.values()]
         self.bounds = list(itertools.accumulate(sizes, initial=0))
         self.task_of = np.repeat(np.arange(len(sizes)), sizes)
         """int (num_envs,): the task of each environment."""
-        space = spaces.Dict({**first.observation_space.spaces, "task": task})
-        super().__init__(sum(sizes), space, first.action_space)
+        super().__init__(sum(sizes), first.observation_space, first.action_space)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -53,11 +70,6 @@ class MixedVecEnv(VecEnv):
         return slice(self.bounds[task], self.bounds[task + 1])
 
     def reset(self) -> VecEnvObs:
-        for number, venv in enumerate(self.venvs.values()):
-            part = slice(*self.bounds[number : number + 2])
-            venv._seeds, venv._options = self._seeds[part], self._options[part]
-        self._reset_seeds()
-        self._reset_options()
         return self._joined([venv.reset() for venv in self.venvs.values()])
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -67,17 +79,15 @@ class MixedVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = zip(*(v.step_wait() for v in self.venvs.values()), strict=True)
         every = list(itertools.chain.from_iterable(infos))
-        for info, task in zip(every, self.task_of, strict=True):
-            if "terminal_observation" in info:
-                info["terminal_observation"] |= {"task": np.array([task], np.float32)}
         return self._joined(observations), np.concatenate(rewards), np.concatenate(dones), every
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Tasks' environments count on from seeds far apart."""
-        for number, venv in enumerate(self.venvs.values()):
+        each = [
             venv.seed(None if seed is None else seed + SEED_DISTANCE * number)
-        self._seeds = list(itertools.chain.from_iterable(venv._seeds for venv in self.venvs.values()))
-        return self._seeds
+            for number, venv in enumerate(self.venvs.values())
+        ]
+        return list(itertools.chain.from_iterable(each))
 
     def close(self) -> None:
         for venv in self.venvs.values():
@@ -112,9 +122,8 @@ class MixedVecEnv(VecEnv):
         ]
 
     def _joined(self, observations: Sequence[VecEnvObs]) -> dict[str, np.ndarray]:
-        keys = [key for key in self.observation_space.spaces if key != "task"]  # type: ignore[attr-defined]
-        joined = {key: np.concatenate([each[key] for each in observations]) for key in keys}
-        return joined | {"task": self.task_of[:, None].astype(np.float32)}
+        keys = self.observation_space.spaces  # type: ignore[attr-defined]
+        return {key: np.concatenate([each[key] for each in observations]) for key in keys}
 
 
 def parts_of(venv: VecEnv) -> list[VecEnv]:
