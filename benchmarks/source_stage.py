@@ -1,0 +1,162 @@
+"""Source stages: several tasks train an encoder on, end to end, before new tasks are learned from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gqn_transfer.agents.mixed_vec_env import MixedVecEnv, Numbered
+from gqn_transfer.agents.multitask import MultiTaskPPO, add_rendering, make_multitask_agent
+from gqn_transfer.agents.resuming import restore_training, save_training
+from gqn_transfer.agents.saving import RECORD
+from gqn_transfer.agents.scene_collector import PretrainingScenes, SceneCollector, collectors_in
+from gqn_transfer.agents.vector import as_sb3
+from gqn_transfer.checkpoint import read_record, save_checkpoint
+from gqn_transfer.encoder import feature_statistics, find_checkpoint, load_encoder, load_gqn
+from gqn_transfer.envs.vector import ArmVectorEnv
+from gqn_transfer.files import read_json, write_json
+from gqn_transfer.reference import copy_reference
+from gqn_transfer.scenes import Scenes
+
+from .evaluation import evaluate
+from .records import CurveRow, append_row, rewind_curve
+
+AGENT, ENCODER, DONE = "agent", "encoder", "done.json"
+"""In a stage's folder: the agent at its last evaluation; the encoder at the end; written last."""
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One source stage. Equal configs give equal encoders."""
+
+    encoder: str
+    """Its start: a shipped name or a checkpoint's folder, with its generator if rendering goes on."""
+    tasks: tuple[str, ...]
+    """In the order of their heads."""
+    steps: int = 200_000
+    """Environment steps of each task."""
+    rendering: bool = True
+    """The GQN's bound stays on as a loss beside the tasks'."""
+    surgery: bool = False
+    """Gradients of tasks on the encoder lose what is against another's (PCGrad)."""
+    seed: int = 0
+    num_envs: int = 16
+    """Of each task."""
+    batch_size: int = 250
+    """Of each task's samples in a minibatch."""
+    evaluate_every: int = 20_000
+    """Steps of each task."""
+    episodes: int = 50
+    """Of an evaluation of a task."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder: what is in it, and 8 hex digits of all its fields."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        tasks = "-".join(task.split("-")[0] for task in self.tasks)
+        return f"{Path(self.encoder).name}-{tasks}-seed{self.seed}-{digest}".lower()
+
+
+def train_source(
+    config: SourceConfig, folder: Path, scenes: Scenes, facts: Mapping[str, Any], seconds: float = math.inf
+) -> Path | None:
+    """The checkpoint of the stage's encoder, trained in `folder` from where an earlier call stopped.
+
+    scenes: those that the encoder was pretrained on. None if `seconds` were over before its end.
+    """
+    if (folder / DONE).exists():
+        return folder / ENCODER
+    torch.set_num_threads(1)
+    until, agent = time.monotonic() + seconds, source_agent(config, scenes)
+    started = time.monotonic() - _go_on(agent, config, folder, facts)
+    while agent.num_timesteps < config.steps * len(config.tasks):
+        if time.monotonic() > until:
+            return None
+        agent.learn(config.evaluate_every * len(config.tasks), reset_num_timesteps=False)
+        _record(agent, config, folder, started)
+        save_training(agent, folder / AGENT)
+    save_encoder(agent, config, scenes, folder / ENCODER, facts)
+    write_json(folder / DONE, {"steps": config.steps, "seconds": round(time.monotonic() - started, 1)})
+    return folder / ENCODER
+
+
+def source_agent(config: SourceConfig, scenes: Scenes) -> MultiTaskPPO:
+    """The stage's agent before its first step."""
+    venvs = {
+        task: SceneCollector(_arms(config, task, config.num_envs), np.random.default_rng([config.seed, 2, k]))
+        for k, task in enumerate(config.tasks)
+    }
+    agent = make_multitask_agent(
+        MixedVecEnv(venvs if config.rendering else {task: one.venv for task, one in venvs.items()}),
+        encoder=load_encoder(config.encoder),
+        seed=config.seed,
+        surgery=config.surgery,
+        batch_size=config.batch_size * len(config.tasks),
+    )
+    if config.rendering:
+        add_rendering(agent, load_gqn(config.encoder), PretrainingScenes(scenes))
+    return agent
+
+
+def save_encoder(
+    agent: MultiTaskPPO, config: SourceConfig, scenes: Scenes, folder: Path, facts: Mapping[str, Any]
+) -> None:
+    """Write the agent's encoder as a checkpoint like the one it started from."""
+    start = find_checkpoint(config.encoder)
+    record = read_record(start)
+    eyes = agent.policy.features_extractor.eyes.encoder  # type: ignore[union-attr]
+    parts = {"representation": eyes.representation}
+    if config.rendering:
+        parts["generator"] = agent.auxiliary.model.generator
+    tensors = {
+        f"model.{name}.{key}": value
+        for name, part in parts.items()
+        for key, value in part.state_dict().items()  # type: ignore[union-attr, operator]
+    }
+    statistics = feature_statistics(eyes.representation, scenes)  # type: ignore[arg-type]
+    rendered = sum(collector.frames for collector in collectors_in(agent.get_env()))
+    own = {"provenance": dict(facts), "source": asdict(config), "frames": int(record["frames"]) + rendered}
+    copy_reference(start, folder)
+    save_checkpoint(folder, tensors | statistics, record | own)
+
+
+def _go_on(agent: MultiTaskPPO, config: SourceConfig, folder: Path, facts: Mapping[str, Any]) -> float:
+    """Bring the agent to where an earlier try stood; seconds that it had run."""
+    if not (folder / AGENT / RECORD).exists():
+        for task in config.tasks:
+            _curve(folder, task).unlink(missing_ok=True)
+        write_json(folder / "config.json", {"source": asdict(config)} | dict(facts))
+        _record(agent, config, folder, time.monotonic())
+        return 0.0
+    if read_json(folder / "config.json")["source"] != json.loads(json.dumps(asdict(config))):
+        raise ValueError(f"{folder} belongs to another source stage: choose another folder, or delete it")
+    restore_training(agent, folder / AGENT)
+    steps = agent.num_timesteps // len(config.tasks)
+    return max(rewind_curve(_curve(folder, task), steps) for task in config.tasks)
+
+
+def _record(agent: MultiTaskPPO, config: SourceConfig, folder: Path, started: float) -> None:
+    """Evaluate every task, each with its own head."""
+    for number, task in enumerate(config.tasks):
+        held_out = Numbered(_arms(config, task, config.episodes), number)
+        score = evaluate(agent, held_out, config.seed)
+        seconds = round(time.monotonic() - started, 1)
+        steps = agent.num_timesteps // len(config.tasks)
+        append_row(_curve(folder, task), CurveRow(steps, *score, seconds))
+
+
+def _curve(folder: Path, task: str) -> Path:
+    return folder / f"{task}.csv"
+
+
+def _arms(config: SourceConfig, task: str, count: int) -> Any:
+    return as_sb3(ArmVectorEnv(task, count, image_size=load_encoder(config.encoder).image_size))

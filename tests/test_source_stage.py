@@ -1,0 +1,145 @@
+"""Source stages: tasks train an encoder on, it is handed on as a checkpoint, and goes on after a stop."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from gqn_transfer.agents import auxiliary
+from gqn_transfer.benchmarks import source_stage
+from gqn_transfer.benchmarks.records import read_curve
+from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
+from gqn_transfer.benchmarks.source_stage import SourceConfig, train_source
+from gqn_transfer.checkpoint import read_record
+from gqn_transfer.encoder import load_encoder, load_gqn
+from gqn_transfer.presets import PRESETS
+from gqn_transfer.pretrain import pretrain
+from gqn_transfer.scenes import Scenes
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenes, Scenes]:
+    config = ScenesConfig(scenes=30, test_scenes=10, views=4, image_size=16)
+    return make_scenes(config, tmp_path_factory.mktemp("scenes"), workers=1)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, scenes: tuple[Scenes, Scenes]) -> Path:
+    tiny = PRESETS["tiny"]
+    small = dataclasses.replace(tiny, steps=3, model=dataclasses.replace(tiny.model, image_size=16))
+    return pretrain(small, *scenes, tmp_path_factory.mktemp("start") / "core", device="cpu").encoder
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auxiliary, "BATCH", 4)
+
+
+def config_of(start: Path, **changes: object) -> SourceConfig:
+    small = SourceConfig(
+        str(start),
+        ("Reach-v0", "Press-v0"),
+        steps=500,
+        num_envs=2,
+        batch_size=125,
+        evaluate_every=250,
+        episodes=2,
+    )
+    return dataclasses.replace(small, **changes)
+
+
+@pytest.fixture(scope="module")
+def stage(start: Path, scenes: tuple[Scenes, Scenes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stage")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auxiliary, "BATCH", 4)
+        train_source(config_of(start), folder, scenes[0], {"command": "here"})
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_gqn(folder).state_dict()
+
+
+def test_every_task_is_evaluated_at_its_own_steps(stage: Path) -> None:
+    for task in ("Reach-v0", "Press-v0"):
+        curve = read_curve(stage / f"{task}.csv")
+        assert curve.steps.tolist() == [0, 250, 500]
+        assert curve.episodes.tolist() == [2, 2, 2]
+
+
+def test_encoder_and_generator_are_trained_on_and_handed_on(stage: Path, start: Path) -> None:
+    before, after = weights(start), weights(stage / "encoder")
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert any(key.startswith("representation.") for key in changed)
+    assert any(key.startswith("generator.") for key in changed)
+    record = read_record(stage / "encoder")
+    assert record["source"]["tasks"] == ["Reach-v0", "Press-v0"]
+    assert record["frames"] == read_record(start)["frames"] + 2 * 250 // 8 * 2 * 3
+    codes = load_encoder(stage / "encoder")
+    assert not torch.equal(codes.feature_std, load_encoder(start).feature_std)
+
+
+def test_a_finished_stage_is_not_run_again(
+    stage: Path, start: Path, scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_stage, "source_agent", lambda *_: pytest.fail("it trains again"))
+    assert train_source(config_of(start), stage, scenes[0], {}) == stage / "encoder"
+
+
+def test_a_stopped_stage_goes_on_to_the_same_encoder(
+    stage: Path, start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    save = source_stage.save_training
+
+    def save_and_die(*arguments: object) -> None:
+        save(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(source_stage, "save_training", save_and_die)
+    with pytest.raises(Killed):
+        train_source(config_of(start), tmp_path, scenes[0], {})
+    monkeypatch.setattr(source_stage, "save_training", save)
+    assert train_source(config_of(start), tmp_path, scenes[0], {}, seconds=-1) is None
+    assert train_source(config_of(start), tmp_path, scenes[0], {}) == tmp_path / "encoder"
+    ours, theirs = weights(tmp_path / "encoder"), weights(stage / "encoder")
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    for task in ("Reach-v0", "Press-v0"):
+        one, other = (read_curve(folder / f"{task}.csv") for folder in (tmp_path, stage))
+        assert one.return_mean.tolist() == other.return_mean.tolist()
+
+
+def test_another_stages_folder_is_refused(
+    start: Path, scenes: tuple[Scenes, Scenes], stage: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "agent").symlink_to(stage / "agent")
+    (tmp_path / "config.json").write_text((stage / "config.json").read_text())
+    with pytest.raises(ValueError, match="belongs to another source stage"):
+        train_source(config_of(start, seed=1), tmp_path, scenes[0], {})
+
+
+def test_without_rendering_the_generator_is_left_out(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path
+) -> None:
+    config = config_of(start, rendering=False, steps=250)
+    encoder = train_source(config, tmp_path, scenes[0], {})
+    assert encoder is not None
+    assert read_record(encoder)["frames"] == read_record(start)["frames"]
+    assert not torch.equal(
+        load_encoder(encoder).representation.state_dict()["leave.0.weight"],
+        load_encoder(start).representation.state_dict()["leave.0.weight"],
+    )
+    with pytest.raises(ValueError, match="without its generator"):
+        load_gqn(encoder)
+
+
+def test_names_tell_stages_apart(start: Path) -> None:
+    names = {
+        config_of(start, **change).name for change in ({}, {"seed": 1}, {"rendering": False}, {"steps": 1})
+    }
+    assert len(names) == 4
+    assert all(name.startswith("encoder-reach-press-seed") for name in names)
