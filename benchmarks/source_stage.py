@@ -21,7 +21,7 @@ from gqn_transfer.agents.saving import RECORD
 from gqn_transfer.agents.scene_collector import PretrainingScenes, SceneCollector, collectors_in
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.checkpoint import read_record, save_checkpoint
-from gqn_transfer.encoder import feature_statistics, find_checkpoint, load_encoder, load_gqn
+from gqn_transfer.encoder import Encoder, feature_statistics, find_checkpoint, load_encoder, load_gqn
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import read_json, write_json
 from gqn_transfer.reference import copy_reference
@@ -113,16 +113,16 @@ def save_encoder(
     """Write the agent's encoder as a checkpoint like the one it started from."""
     start = find_checkpoint(config.encoder)
     record = read_record(start)
-    eyes = agent.policy.features_extractor.eyes.encoder  # type: ignore[union-attr]
+    eyes: Encoder = agent.policy.features_extractor.eyes.encoder  # type: ignore[union-attr, assignment]
     parts = {"representation": eyes.representation}
     if config.rendering:
         parts["generator"] = agent.auxiliary.model.generator
     tensors = {
         f"model.{name}.{key}": value
         for name, part in parts.items()
-        for key, value in part.state_dict().items()  # type: ignore[union-attr, operator]
+        for key, value in part.state_dict().items()
     }
-    statistics = feature_statistics(eyes.representation, scenes)  # type: ignore[arg-type]
+    statistics = feature_statistics(eyes.representation, scenes)
     rendered = sum(collector.frames for collector in collectors_in(agent.get_env()))
     own = {"provenance": dict(facts), "source": asdict(config), "frames": int(record["frames"]) + rendered}
     copy_reference(start, folder)
