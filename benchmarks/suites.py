@@ -50,14 +50,14 @@ def grid(
     """Every combination.
 
     methods: each method's budget in steps; family: of the encoders, a key of `FAMILIES`; tuned: with the
-    settings that `gqn-bench tune` has found.
+    settings that `gqn-bench tune` has found, where `options` do not say otherwise.
     """
     if unknown := [key for key in options if key not in OPTION_KEYS]:
         raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
     return tuple(
         Cell(
             suite, task, method, algo, camera, encoder_for(method, family), seed, steps,
-            tuple(sorted((options | (tuned_settings(method) if tuned else {})).items())),
+            tuple(sorted(((tuned_settings(method) if tuned else {}) | options).items())),
         )
         for task in tasks
         for camera in cameras
