@@ -13,13 +13,13 @@ from .doctor import steps_per_second
 
 PACES: Mapping[str, float] = MappingProxyType(
     {
-        "state": 1800.0, "pixels": 480.0, "pixels-aug": 480.0, "pixels-gqn-arch": 80.0, "gqn-finetune": 55.0,
-        "gqn-aux": 50.0, "random-frozen": 660.0, "ae-frozen": 790.0, "supervised-frozen": 650.0,
-        "gqn-frozen": 650.0, "gqn-tier2": 650.0,
+        "state": 1100.0, "pixels": 410.0, "pixels-aug": 410.0, "pixels-gqn-arch": 80.0, "gqn-finetune": 80.0,
+        "gqn-aux": 60.0, "random-frozen": 640.0, "ae-frozen": 640.0, "supervised-frozen": 640.0,
+        "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
-"""Method -> training steps a second on one core with the other busy, evaluations included: of the cells of
-`methods`; those of encoders that the agent trains are guesses from `agent_speed`."""
+"""Method -> training steps a second on one core, evaluations included: of the cells of `quick`; those of
+encoders that the agent trains are guesses from `agent_speed`."""
 REFERENCE = 2900.0
 """Steps a second of one environment with pixels on that machine, when idle, as `gqn-bench doctor` says."""
 ENCODER_HOURS = 0.75
