@@ -18,7 +18,7 @@ from gqn_transfer.presets import PRESETS
 from gqn_transfer.scenes import Batch
 from gqn_transfer.training import schedule
 
-from .scene_collector import EVERY, VIEWS, SceneSource
+from .scene_collector import EVERY, VIEWS, SceneSource, joined
 
 BATCH = 16
 """States of one auxiliary step, which comes with each of the agent's."""
@@ -77,5 +77,4 @@ class AuxiliaryBound:
         return [None if one is None else one * scale for one in gradients]
 
     def _batch(self) -> Batch:
-        parts = [source.sample(BATCH // len(self.sources), self.rng) for source in self.sources]
-        return Batch(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+        return joined([source.sample(BATCH // len(self.sources), self.rng) for source in self.sources])

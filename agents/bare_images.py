@@ -13,7 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 
-class _BareImages(BasePolicy):
+class BareImages(BasePolicy):
     """Stands behind `ActorCriticPolicy` in the order of classes, which calls it from several places."""
 
     def extract_features(self, obs: dict[str, Tensor], features_extractor: BaseFeaturesExtractor) -> Tensor:  # type: ignore[override]
@@ -26,5 +26,5 @@ class _BareImages(BasePolicy):
         )
 
 
-class BareImagesPolicy(MultiInputActorCriticPolicy, _BareImages):  # type: ignore[misc]
+class BareImagesPolicy(MultiInputActorCriticPolicy, BareImages):  # type: ignore[misc]
     """Hands images to its extractor as they are in the observation."""

@@ -72,11 +72,7 @@ class ImageExtractor(Extractor):
         self.eyes = eyes
 
     def inputs(self, observations: dict[str, Tensor]) -> Tensor:
-        # channels are first; SB3's own policies have made uint8 floats in [0, 1], `BareImagesPolicy` has not
-        images, viewpoints = observations["image"], observations["viewpoint"]
-        with autocast(images.device):
-            seen = self.eyes(images, viewpoints).float()
-        return torch.cat([others(observations), seen], 1)
+        return torch.cat([others(observations), seen_by(self.eyes, observations)], 1)
 
 
 class PixelExtractor(ImageExtractor):
@@ -109,6 +105,13 @@ class Convolutions(nn.Module):
     def forward(self, images: Tensor, viewpoints: Tensor | None = None) -> Tensor:
         """Images (B, channels, H, W), uint8 or in [0, 1] -> (B, features)."""
         return self.layers(scaled(images) if images.dtype == torch.uint8 else images)
+
+
+def seen_by(eyes: nn.Module, observations: dict[str, Tensor]) -> Tensor:
+    """float32 (B, n): what `eyes` make of the image, channels first, uint8 or in [0, 1]."""
+    images = observations["image"]
+    with autocast(images.device):
+        return eyes(images, observations["viewpoint"]).float()
 
 
 def scaled(images: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class MultiTaskPPO(PPO):
 
     def _rows(self) -> list[np.ndarray]:
         """Where each task's samples stand in the flattened rollout: environment by environment."""
-        next(self.rollout_buffer.get())  # flattens it
+        next(self.rollout_buffer.get(1))  # flattens it
         venv: MixedVecEnv = self.env  # type: ignore[assignment]
         return [
             np.arange(*(bound * self.n_steps for bound in venv.bounds[task : task + 2]))
@@ -182,9 +182,8 @@ def add_rendering(agent: MultiTaskPPO, model: GQN, scenes: SceneSource, weight: 
 def fit_heads(agent: MultiTaskPPO) -> None:
     """Centre and scale every head's inputs on first observations of its own task."""
     venv: MixedVecEnv = agent.env  # type: ignore[assignment]
-    fewest = min(len(range(*venv.columns(task).indices(venv.num_envs))) for task in range(len(venv.tasks)))
     seen = []
-    for _ in range(math.ceil(FRAMES / fewest)):
+    for _ in range(math.ceil(FRAMES / np.bincount(venv.task_of).min())):
         observations, _ = agent.policy.obs_to_tensor(venv.reset())  # type: ignore[arg-type]
         seen.append(agent.policy.extract_features(observations))
     features = torch.cat(seen)  # type: ignore[arg-type]

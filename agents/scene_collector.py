@@ -147,7 +147,12 @@ class Together:
         filled = [source for source in self.sources if len(source)]
         counts = rng.multinomial(count, [1 / len(filled)] * len(filled))
         parts = [source.sample(int(n), rng) for source, n in zip(filled, counts, strict=True)]
-        return Batch(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+        return joined(parts)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Their scenes, one part after the other."""
+    return Batch(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
 def nothing(count: int) -> np.ndarray:

@@ -14,9 +14,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from gqn_transfer.precision import autocast
-
-from .extractors import FEATURES, Trunk, others, others_size, vector_size
+from .bare_images import BareImages
+from .extractors import FEATURES, Trunk, others, others_size, seen_by, vector_size
 from .eyes import EYES, EncoderSource
 from .inputs import InputScale
 
@@ -44,9 +43,7 @@ class TaskExtractor(BaseFeaturesExtractor):
 
     def _seen(self, observations: dict[str, Tensor]) -> list[Tensor]:
         if self.eyes is not None:
-            images = observations["image"]
-            with autocast(images.device):
-                return [self.eyes(images, observations["viewpoint"]).float()]
+            return [seen_by(self.eyes, observations)]
         return [observations["representation"]] if self.seen else []
 
 
@@ -107,7 +104,7 @@ class TaskHeads(nn.Module):
         return head
 
 
-class MultiTaskPolicy(ActorCriticPolicy):
+class MultiTaskPolicy(ActorCriticPolicy, BareImages):  # type: ignore[misc]
     """PPO's policy with a `TaskExtractor` and `TaskHeads`."""
 
     def __init__(self, *arguments: Any, tasks: int, head_width: int = 256, **keywords: Any) -> None:

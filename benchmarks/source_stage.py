@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv, Numbered
 from gqn_transfer.agents.multitask import MultiTaskPPO, add_rendering, make_multitask_agent
@@ -77,12 +78,17 @@ def train_source(
         return folder / ENCODER
     torch.set_num_threads(1)
     until, agent = time.monotonic() + seconds, source_agent(config, scenes)
+    held_out = {
+        task: Numbered(_arms(task, config.episodes, scenes), k) for k, task in enumerate(config.tasks)
+    }
     started = time.monotonic() - _go_on(agent, config, folder, facts)
+    if not agent.num_timesteps:
+        _record(agent, held_out, config, folder, started)
     while agent.num_timesteps < config.steps * len(config.tasks):
         if time.monotonic() > until:
             return None
         agent.learn(config.evaluate_every * len(config.tasks), reset_num_timesteps=False)
-        _record(agent, config, folder, started)
+        _record(agent, held_out, config, folder, started)
         save_training(agent, folder / AGENT)
     save_encoder(agent, config, scenes, folder / ENCODER, facts)
     write_json(folder / DONE, {"steps": config.steps, "seconds": round(time.monotonic() - started, 1)})
@@ -91,12 +97,12 @@ def train_source(
 
 def source_agent(config: SourceConfig, scenes: Scenes) -> MultiTaskPPO:
     """The stage's agent before its first step."""
-    venvs = {
-        task: SceneCollector(_arms(config, task, config.num_envs), np.random.default_rng([config.seed, 2, k]))
-        for k, task in enumerate(config.tasks)
-    }
+    venvs = {task: _arms(task, config.num_envs, scenes) for task in config.tasks}
+    if config.rendering:
+        for k, (task, venv) in enumerate(venvs.items()):
+            venvs[task] = SceneCollector(venv, np.random.default_rng([config.seed, 2, k]))
     agent = make_multitask_agent(
-        MixedVecEnv(venvs if config.rendering else {task: one.venv for task, one in venvs.items()}),
+        MixedVecEnv(venvs),
         encoder=load_encoder(config.encoder),
         seed=config.seed,
         surgery=config.surgery,
@@ -135,7 +141,6 @@ def _go_on(agent: MultiTaskPPO, config: SourceConfig, folder: Path, facts: Mappi
         for task in config.tasks:
             _curve(folder, task).unlink(missing_ok=True)
         write_json(folder / "config.json", {"source": asdict(config)} | dict(facts))
-        _record(agent, config, folder, time.monotonic())
         return 0.0
     if read_json(folder / "config.json")["source"] != json.loads(json.dumps(asdict(config))):
         raise ValueError(f"{folder} belongs to another source stage: choose another folder, or delete it")
@@ -144,13 +149,14 @@ def _go_on(agent: MultiTaskPPO, config: SourceConfig, folder: Path, facts: Mappi
     return max(rewind_curve(_curve(folder, task), steps) for task in config.tasks)
 
 
-def _record(agent: MultiTaskPPO, config: SourceConfig, folder: Path, started: float) -> None:
+def _record(
+    agent: MultiTaskPPO, held_out: Mapping[str, VecEnv], config: SourceConfig, folder: Path, started: float
+) -> None:
     """Evaluate every task, each with its own head."""
-    for number, task in enumerate(config.tasks):
-        held_out = Numbered(_arms(config, task, config.episodes), number)
-        score = evaluate(agent, held_out, config.seed)
+    steps = agent.num_timesteps // len(config.tasks)
+    for task, venv in held_out.items():
+        score = evaluate(agent, venv, config.seed)
         seconds = round(time.monotonic() - started, 1)
-        steps = agent.num_timesteps // len(config.tasks)
         append_row(_curve(folder, task), CurveRow(steps, *score, seconds))
 
 
@@ -158,5 +164,6 @@ def _curve(folder: Path, task: str) -> Path:
     return folder / f"{task}.csv"
 
 
-def _arms(config: SourceConfig, task: str, count: int) -> Any:
-    return as_sb3(ArmVectorEnv(task, count, image_size=load_encoder(config.encoder).image_size))
+def _arms(task: str, count: int, scenes: Scenes) -> VecEnv:
+    """Environments with images of the size of the pretraining's."""
+    return as_sb3(ArmVectorEnv(task, count, image_size=scenes.meta["image_size"]))

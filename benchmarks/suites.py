@@ -54,10 +54,11 @@ def grid(
     """
     if unknown := [key for key in options if key not in OPTION_KEYS]:
         raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
+    changed = {method: (tuned_settings(method) if tuned else {}) | options for method in methods}
     return tuple(
         Cell(
             suite, task, method, algo, camera, encoder_for(method, family), seed, steps,
-            tuple(sorted(((tuned_settings(method) if tuned else {}) | options).items())),
+            tuple(sorted(changed[method].items())),
         )
         for task in tasks
         for camera in cameras

@@ -14,8 +14,9 @@ import mujoco
 import numpy as np
 
 from .cameras import WORKSPACE_CENTRE
+from .frames import FrameReader
 from .geometry import UP
-from .kinematics import HAND_SITE, HOME, Kinematics, joint_limits
+from .kinematics import HOME, Kinematics, joint_limits
 from .models import load_model
 from .press import BUTTON_AREA, TRAVEL
 from .push import RING_HALF_HEIGHT
@@ -59,19 +60,22 @@ class Placer:
         self.model = copy.copy(load_model(scene))
         self.data = mujoco.MjData(self.model)
         self.kinematics = Kinematics(self.model)
-        self.things = THINGS[scene]
-        self.has_object = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_BODY, "object") >= 0
-        self._hand = self.model.site(HAND_SITE).id
+        self.things, self.reader = THINGS[scene], FrameReader.of(self.model)
+
+    @property
+    def has_object(self) -> bool:
+        """True if the scene holds something that can be moved."""
+        return self.reader.object is not None
 
     @property
     def hand(self) -> np.ndarray:
         """(3,) metres."""
-        return self.data.site_xpos[self._hand]
+        return self.data.site_xpos[self.reader.hand]
 
     @property
     def hand_rotation(self) -> np.ndarray:
         """(3, 3): its axes are columns."""
-        return self.data.site_xmat[self._hand].reshape(3, 3)
+        return self.data.site_xmat[self.reader.hand].reshape(3, 3)
 
     def place(self, rng: np.random.Generator) -> None:
         """A random configuration: the arm touches nothing but what it may hold."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from .cameras import DOME, FIXED_CAMERA, CameraPose
 from .errors import check_choice
-from .frames import FrameReader
 from .looks import RANDOMIZE, randomize_look
 from .placing import Placer
 from .registry import find_task
@@ -50,14 +49,14 @@ def sample_scenes(
     check_choice("camera", camera, SCENE_CAMERAS)
     check_choice("randomize", randomize, RANDOMIZE)
     stages = _stages(tasks)
-    arrays = empty_scenes(scenes, views, image_size, len(scene_columns(tasks)))
+    arrays = empty_scenes(scenes, views, image_size, len(_columns(stages)))
     for images, viewpoints, labels, state in zip(*arrays, strict=True):
         stage = stages[rng.integers(len(stages))] if len(stages) > 1 else stages[0]
         model, data = stage.model, stage.data
         stage.place(rng)
         randomize_look(model, rng, randomize)
         mujoco.mj_camlight(model, data)  # the lights of this look, not of the last one
-        state[:] = scene_state(FrameReader.of(model).read(data), model, len(state))
+        state[:] = scene_state(stage.reader.read(data), model, len(state))
         renderer = renderer_for(model, image_size)
         for view in range(views):
             pose = sample_camera(camera, rng)
@@ -69,8 +68,11 @@ def sample_scenes(
 
 def scene_columns(tasks: Sequence[str] = ("Reach-v0",)) -> tuple[str, ...]:
     """Columns of the state of scenes of these tasks."""
-    holds_object = any(stage.has_object for stage in _stages(tasks))
-    return (*SCENE_COLUMNS, *THING_COLUMNS) if holds_object else SCENE_COLUMNS
+    return _columns(_stages(tasks))
+
+
+def _columns(stages: Sequence[Placer]) -> tuple[str, ...]:
+    return (*SCENE_COLUMNS, *THING_COLUMNS) if any(stage.has_object for stage in stages) else SCENE_COLUMNS
 
 
 def _stages(tasks: Sequence[str]) -> list[Placer]:

@@ -1,5 +1,6 @@
 """The auxiliary bound: other views of the agent's states, kept and counted, train its eyes too."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,13 +23,10 @@ from gqn_transfer.agents.scene_collector import (
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
-from gqn_transfer.model import GQNConfig
+from gqn_transfer.presets import PRESETS
 from gqn_transfer.scenes import Batch, Scenes
 
-SIZES = GQNConfig(
-    image_size=16, layers=1, hidden_channels=8, latent_channels=1, canvas_channels=8, condition_channels=8,
-    latent_map=4, conditioning="points", representation="conv-small", representation_size=12,
-)  # fmt: skip
+SIZES = dataclasses.replace(PRESETS["tiny"].model, image_size=16)
 SHORT = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "device": "cpu"}
 
 

@@ -1,5 +1,6 @@
 """Several tasks at once: one shared encoder, heads that know nothing of one another."""
 
+import dataclasses
 import operator
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +21,11 @@ from gqn_transfer.agents.scene_collector import VIEWS, PretrainingScenes, SceneC
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
-from gqn_transfer.model import GQN, GQNConfig
+from gqn_transfer.model import GQN
+from gqn_transfer.presets import PRESETS
 from gqn_transfer.scenes import Scenes
 
-SIZES = GQNConfig(
-    image_size=16, layers=1, hidden_channels=8, latent_channels=1, canvas_channels=8, condition_channels=8,
-    latent_map=4, conditioning="points", representation="conv-small", representation_size=12,
-)  # fmt: skip
+SIZES = dataclasses.replace(PRESETS["tiny"].model, image_size=16)
 SHORT: dict[str, Any] = {"n_steps": 10, "batch_size": 20, "n_epochs": 2, "device": "cpu"}
 TASKS = ("Reach-v0", "Pose-v0")
 

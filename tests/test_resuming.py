@@ -1,5 +1,6 @@
 """Training that is stopped between two rollouts goes on bit for bit as if it had not been."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,9 @@ from gqn_transfer.agents.scene_collector import SceneCollector, collectors_in
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.envs.vector import ArmVectorEnv
-from gqn_transfer.model import GQNConfig
+from gqn_transfer.presets import PRESETS
 
-SIZES = GQNConfig(
-    image_size=16, layers=1, hidden_channels=8, latent_channels=1, canvas_channels=8, condition_channels=8,
-    latent_map=4, conditioning="points", representation="conv-small", representation_size=12,
-)  # fmt: skip
+SIZES = dataclasses.replace(PRESETS["tiny"].model, image_size=16)
 ROLLOUT = 20
 """Steps of each environment: five rollouts an episode of 100 steps."""
 
