@@ -390,7 +390,7 @@ def main() -> None:
 def _cure(error: Exception) -> str:
     """What to do about a folder that cannot be written, where the system's message does not say."""
     if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ": make it writable, or name another folder with --out"
+        return ": make it writable, or name another folder where the command takes one"
     return ""
 
 

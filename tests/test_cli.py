@@ -90,7 +90,7 @@ def test_a_folder_that_may_only_be_read_stays_as_it_is(
 ) -> None:
     before = sorted(read_only.rglob("*"))
     monkeypatch.setattr(sys, "argv", ["gqn-bench", *command, str(read_only)])
-    with pytest.raises(SystemExit, match=r"denied.*: make it writable, or name another folder with --out"):
+    with pytest.raises(SystemExit, match=r"denied.*: make it writable, or name another folder where"):
         cli.main()
     assert sorted(read_only.rglob("*")) == before
 

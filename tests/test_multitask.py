@@ -104,6 +104,17 @@ def test_each_row_is_answered_by_the_head_of_its_task(mixed: MixedVecEnv) -> Non
     torch.testing.assert_close(same_values.flatten(), values)
 
 
+def test_eyes_are_handed_uint8(mixed: MixedVecEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, seen = agent_on(mixed), []
+    eyes = agent.policy.features_extractor.eyes
+    look = type(eyes).forward
+    monkeypatch.setattr(
+        type(eyes), "forward", lambda self, images, v: (seen.append(images.dtype), look(self, images, v))[1]
+    )
+    agent.learn(40)
+    assert set(seen) == {torch.uint8}
+
+
 def test_gradients_of_a_task_reach_no_other_head(mixed: MixedVecEnv) -> None:
     agent = agent_on(mixed)
     agent.learn(40)

@@ -9,7 +9,7 @@ from gqn_transfer.envs.kinematics import HAND_SITE
 from gqn_transfer.envs.looks import LOOK_FIELDS, RANDOMIZE, read_look
 from gqn_transfer.envs.models import load_model
 from gqn_transfer.envs.rendering import LABEL_ARM, LABEL_TARGET, LABELS
-from gqn_transfer.envs.scenes import SCENE_CAMERAS, SceneArrays, sample_scenes
+from gqn_transfer.envs.scenes import SCENE_CAMERAS, SceneArrays, sample_scenes, scene_columns
 from gqn_transfer.envs.state import SCENE_COLUMNS
 
 SCENES, VIEWS = 300, 2
@@ -175,6 +175,17 @@ def test_target_columns_are_where_the_images_show_it(sampled, target):
                 misses.append(np.hypot(cols.mean() + 0.5 - expected[0], rows.mean() + 0.5 - expected[1]))
     assert len(misses) > SCENES * VIEWS / 4
     assert np.quantile(misses, 0.95) < 1
+
+
+def test_object_columns_are_where_the_images_show_it():
+    arrays = draw(1, 60, tasks=("Grasp-v0",))
+    where = xyz(dict(zip(scene_columns(("Grasp-v0",)), arrays.state.T, strict=True)), "object")
+    expected = project(arrays.viewpoints[:, 0].astype(float), where.astype(float), 64)
+    seen = [np.argwhere(labels == LABEL_TARGET) for labels in arrays.labels[:, 0]]
+    large = [k for k, pixels in enumerate(seen) if len(pixels) >= 12]
+    misses = [np.linalg.norm(seen[k].mean(0)[::-1] + 0.5 - expected[k]) for k in large]
+    assert len(large) > 15
+    assert np.quantile(misses, 0.9) < 2
 
 
 @pytest.mark.parametrize("randomize", RANDOMIZE)
