@@ -16,7 +16,9 @@ RUN_OPTIONS: Mapping[str, Any] = MappingProxyType(
 )
 """Episodes of an evaluation and steps between two of them; environments in step; their images."""
 AGENT_OPTIONS = (
-    *KNOBS, "learning_rate", "batch_size", "n_epochs", "n_steps", "ent_coef", "gae_lambda", "gradient_steps"
+    *KNOBS, "learning_rate", "batch_size", "n_epochs", "n_steps", "ent_coef", "gae_lambda", "vf_coef",
+    "max_grad_norm", "clip_range", "gamma", "gradient_steps", "train_freq", "buffer_size", "learning_starts",
+    "tau",
 )  # fmt: skip
 """Settings of agents that a cell may change: see `agents.knobs` and `agents.algorithms`."""
 OPTION_KEYS = (*RUN_OPTIONS, *AGENT_OPTIONS)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gqn_transfer.agents.methods import METHODS
 
+from .candidates import CONTESTS
 from .cells import OPTION_KEYS, Cell, Suite
 from .tuned import tuned_settings
 
@@ -168,6 +169,25 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                     seeds=[9, 10, 11],
                     family="small",
                     tuned=True,
+                )
+            ),
+        ),
+        "settings": Suite(
+            "settings that trials of 100,000 steps cannot tell apart, for longer: chooses, is no result",
+            tuple(
+                cell
+                for method, contest in CONTESTS.items()
+                for seed in contest.seeds
+                for row in contest.rows
+                for cell in grid(
+                    "settings",
+                    ["Reach-v0"],
+                    ["fixed"],
+                    {method: contest.steps},
+                    [seed],
+                    family="small",
+                    evaluate_every=20_000,
+                    **row,
                 )
             ),
         ),
