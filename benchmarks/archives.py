@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from gqn_transfer.files import write_atomic, write_bytes, write_json
+from gqn_transfer.files import write_atomic, write_bytes
 
+from .cells import Cell
 from .claims import claimed
-from .records import RecordError, planned_cells
-from .work import finished
+from .records import RecordError, planned_cells, read_cell
+from .work import finished, plan
 
 CELL_FILES = ("config.json", "curve.csv", "done.json")
 """Of a cell; `done.json` is written last, here too."""
@@ -43,17 +45,28 @@ def import_cells(archive: Path, folder: Path) -> int:
     try:
         with zipfile.ZipFile(archive) as file:
             cells = dict(_cells_in(file, archive))
-            plan = json.loads(file.read(PLAN))["cells"]
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            planned = [Cell.from_json(cell) for cell in json.loads(file.read(PLAN))["cells"]]
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise RecordError(
             f"{archive} is no archive of cells ({error}): `gqn-bench export` writes one"
         ) from error
+    for name, files in cells.items():
+        _check(name, files, archive)
     new = {name: files for name, files in cells.items() if not _has(folder / "cells" / name, files)}
     for name, files in new.items():
         _add(folder / "cells" / name, files)
-    before = [cell for cell in planned_cells(folder) if cell not in plan]
-    write_json(folder / PLAN, {"cells": before + plan})
+    plan(planned, folder)
     return len(new)
+
+
+def _check(name: str, files: dict[str, bytes], archive: Path) -> None:
+    """RecordError unless the files are those of a finished cell of that name."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in files.items():
+            write_bytes(Path(folder, file), content)
+        record = read_cell(Path(folder))
+    if record.cell.name != name or record.status != "done":
+        raise RecordError(f"{archive}: {name} holds {record.cell.name}, {record.status}, not that cell, done")
 
 
 def _cells_in(file: zipfile.ZipFile, archive: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

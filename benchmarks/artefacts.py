@@ -18,7 +18,7 @@ from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
 
 from .encoder_report import report_encoder
-from .provenance import command_line, git_revision, library_versions, machine
+from .provenance import command_line, git_revision, library_versions, machine, sources_digest
 from .scene_factory import ScenesConfig, make_scenes
 
 
@@ -54,6 +54,12 @@ ENCODERS: Mapping[str, Recipe] = MappingProxyType(
 
 class Unfinished(RuntimeError):
     """A stage was stopped before its end; the same command goes on from there."""
+
+
+def check(encoder: str) -> None:
+    """CheckpointError if it is no recipe, no function, and there is none of that name or path."""
+    if encoder not in ENCODERS and not is_function(encoder):
+        find_checkpoint(encoder)
 
 
 def scenes_for(encoder: str, folder: Path) -> tuple[Scenes, Scenes] | None:
@@ -101,6 +107,6 @@ def provenance() -> dict[str, Any]:
     """Command, revision, versions and machine of this process."""
     return {
         "command": command_line(),
-        "versions": library_versions() | {"revision": git_revision()},
+        "versions": library_versions() | {"revision": git_revision(), "sources": sources_digest()},
         "machine": machine() | {"renderer": renderer_line()},
     }

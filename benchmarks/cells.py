@@ -68,7 +68,12 @@ class Cell(NamedTuple):
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Cell:
-        """The inverse of `as_json`."""
+        """The inverse of `as_json`; ValueError for fields that are not a cell's."""
+        if set(fields) != set(cls._fields):
+            raise ValueError(
+                f"{', '.join(fields) or 'nothing'} are not the fields of a cell, {', '.join(cls._fields)}: "
+                "written by another version?"
+            )
         return cls(**(fields | {"options": tuple(sorted(fields["options"].items()))}))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -24,9 +25,12 @@ BEAT = 5.0
 """Seconds between two touches."""
 STALE = 60.0
 """Seconds without one after which a claim counts as left."""
+LOST = 70
+"""Exit status of a process whose claim somebody else has, or that can no longer touch it."""
 
 _seen: dict[Path, tuple[str, float]] = {}
-"""Claims of others: what they said last, and since when, by our monotonic clock."""
+"""Claims of others: what they said last, and since when, by our monotonic clock. Only a process that looks
+more than once can tell that one stands still."""
 
 
 @contextmanager
@@ -49,9 +53,17 @@ def claimed(place: Path) -> Iterator[bool]:
 
 
 def is_claimed(place: Path) -> bool:
-    """True if a process has it, as far as one look can tell."""
+    """True if a process has it, as far as this one's looks can tell."""
     text = _read(lock_of(place))
-    return text is not None and not _owner_died_here(text)
+    return text is not None and not _is_left(lock_of(place), text)
+
+
+def free_if_left(place: Path) -> bool:
+    """Remove the claim of an owner who has left it; True if `place` is free for whoever claims it now.
+
+    For those who look again and again and let others claim: a new process has seen nothing stand still.
+    """
+    return _remove_left(lock_of(place), uuid.uuid4().hex)
 
 
 def lock_of(place: Path) -> Path:
@@ -118,12 +130,23 @@ def _owner_died_here(text: str) -> bool:
 
 def _keep_beating(lock: Path, token: str, ended: threading.Event) -> None:
     """Touch the claim until the block ends; end this process if it has lost it."""
-    count = 0
+    count, touched = 0, time.monotonic()
     while not ended.wait(BEAT):
-        if _owner(lock) != token:
-            os._exit(1)  # held up for long: whoever took over must not find us at work
-        count += 1
-        write_text(lock, _text(token, count))
+        try:
+            if _owner(lock) != token:
+                _end(f"{lock} was taken over while this process was held up")
+            count += 1
+            write_text(lock, _text(token, count))
+            touched = time.monotonic()
+        except OSError as error:  # a full disk, a server away: it may pass before the claim counts as left
+            if time.monotonic() - touched > STALE / 2:
+                _end(f"{lock} cannot be touched: {error}")
+
+
+def _end(why: str) -> None:
+    """At once: whoever takes over must not find us at work."""
+    print(f"{why}; this process ends, the same command goes on", file=sys.stderr, flush=True)
+    os._exit(LOST)
 
 
 def _text(token: str, count: int) -> str:

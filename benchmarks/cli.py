@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from .limits import usable_cores
 from .ray_options import RayOptions
 
 SUMMARY = """Does a scene representation, learned from rendering alone, let robot-arm agents learn from fewer
@@ -378,7 +379,7 @@ def report(folder: Positional[Path], out: Path | None = None) -> None:
 
 def main() -> None:
     """Entry point: errors that a user can mend are one message, not a traceback."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     try:
         app.cli(prog="gqn-bench", description=SUMMARY)
     except KeyboardInterrupt:

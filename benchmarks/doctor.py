@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import gymnasium
@@ -13,6 +12,7 @@ import gqn_transfer.envs  # noqa: F401  registers the tasks
 from gqn_transfer.envs.rendering import NoOpenGLError, renderer_line
 from gqn_transfer.precision import choose_device, has_fast_bf16
 
+from .limits import usable_cores
 from .provenance import library_versions, machine
 
 
@@ -27,7 +27,7 @@ def print_report(console: Console) -> None:
         table.add_row("rendering", f"[red]{error}[/red]")
     device = choose_device()
     table.add_row("compute", f"{device.type}, fast bf16: {'yes' if has_fast_bf16(device) else 'no'}")
-    table.add_row("cores", str(os.cpu_count()))
+    table.add_row("cores", str(usable_cores()))
     for name, text in (machine() | library_versions()).items():
         table.add_row(name, text)
     console.print(table)

@@ -5,9 +5,8 @@ Several commands may run one suite in one folder: what one of them has claimed t
 
 from __future__ import annotations
 
-import os
-import re
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,20 +17,30 @@ from typing import Any
 
 from rich.console import Console
 
-from gqn_transfer.files import write_json
-
-from .artefacts import pretraining_frames, provenance
+from .artefacts import check, pretraining_frames, provenance
 from .cells import Cell, Suite
-from .claims import claimed
+from .claims import free_if_left
 from .hours import seconds_of
+from .limits import usable_cores, usable_memory
 from .processes import ProcessEach
 from .progress import Progress, progress_of
 from .ray_engine import RayCells
 from .ray_options import RayOptions
-from .records import planned_cells
 from .run_cell import How, Source
 from .shown import Shown, duration
-from .work import Outcome, cell_folder, failed, finished, render_scenes, work_on_cell, work_on_encoder
+from .work import (
+    Outcome,
+    cell_folder,
+    failed,
+    failure,
+    finished,
+    give_up,
+    place_of,
+    plan,
+    render_scenes,
+    work_on_cell,
+    work_on_encoder,
+)
 
 Job = Cell | str
 """A cell to run, or the name of an encoder to train."""
@@ -67,18 +76,23 @@ def run_suite(
     until = None if options.time_limit is None else time.monotonic() + options.time_limit
     facts = provenance()
     console.print(f"rendering with {facts['machine']['renderer']}", soft_wrap=True)
-    _plan(suite, folder)
+    plan(suite.cells, folder)
     todo = [cell for cell in suite.cells if _is_to_do(cell_folder(folder, cell), options.retry_failed)]
     console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} ended before")
     if todo and options.ray is None:
         console.print(f"the others take about {duration(seconds_of(todo))} on all cores of this machine")
     encoders = sorted({cell.encoder for cell in todo if cell.encoder})
     for encoder in encoders:
+        check(encoder)
+    for encoder in encoders:
         while not render_scenes(encoder, folder):  # another command renders them
             if time_is_up(until):
                 return progress_of(suite.cells, folder)
             time.sleep(PATIENCE)
-    with _engine(options, len(todo)) as engine, Shown(suite.cells, folder, console) as shown:
+    with (
+        _engine(options, len(todo)) as engine,
+        Shown(suite.cells, folder, console, engine.slots) as shown,
+    ):
         queue = _Queue(engine, folder, facts, until, shown, options.tensorboard)
         queue.run([*encoders, *_long_ones_first(todo)])
     return progress_of(suite.cells, folder)
@@ -112,31 +126,17 @@ def _engine(options: RunOptions, jobs: int) -> Iterator[Engine]:
             work = RayCells(options.ray)
             slots = max(1, min(options.workers or work.slots, jobs))
             with ThreadPoolExecutor(slots) as threads:
-                yield Engine(processes, threads, work, slots)
+                try:
+                    yield Engine(processes, threads, work, slots)
+                except BaseException:  # Ctrl-C among them
+                    threads.shutdown(wait=False, cancel_futures=True)
+                    work.cancel()
+                    raise
 
 
 def default_workers() -> int:
     """One worker a core, fewer where memory, as far as the system tells of it, would not do."""
-    cores, found = os.cpu_count() or 1, re.search(r"^MemAvailable: +(\d+) kB", _memory(), re.MULTILINE)
-    return max(1, min(cores, int(1024 * int(found[1]) / CELL_MEMORY))) if found else cores
-
-
-def _memory() -> str:
-    path = Path("/proc/meminfo")
-    return path.read_text() if path.exists() else ""
-
-
-def _plan(suite: Suite, folder: Path) -> None:
-    """Note the cells in `suite.json`, beside those of earlier commands with other seeds or methods."""
-    cells = [cell.as_json for cell in suite.cells]
-    plan = folder / "suite.json"
-    while True:
-        with claimed(plan) as ours:
-            if ours:
-                before = [cell for cell in planned_cells(folder) if cell not in cells]
-                write_json(plan, {"cells": before + cells})
-                return
-        time.sleep(TICK / 10)
+    return max(1, int(min(usable_cores(), usable_memory() / CELL_MEMORY)))
 
 
 def _is_to_do(place: Path, retry_failed: bool) -> bool:
@@ -165,6 +165,7 @@ class _Queue:
         self.running: dict[Future[Any], Job] = {}
         self.ready: dict[str, Source] = {}
         self.not_before: dict[Job, float] = {}
+        self.failures = {cell: failure(cell_folder(folder, cell)) for cell in shown.cells}
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Until every job has ended or the time is up."""
@@ -177,15 +178,15 @@ class _Queue:
                 job = self.running.pop(future)
                 outcome = self._outcome(job, future)
                 if outcome is Outcome.BUSY:
-                    self.not_before[job] = time.monotonic() + PATIENCE
+                    self._come_back(job)
                     waiting.append(job)
-                elif isinstance(job, str) and outcome is Outcome.STOPPED:
+                elif not isinstance(job, str):
+                    self.shown.cell(job, outcome)
+                elif isinstance(outcome, Outcome):  # stopped or failed: its cells cannot begin
                     waiting = [one for one in waiting if isinstance(one, str) or one.encoder != job]
-                elif isinstance(job, str):
+                else:
                     self.ready[job] = outcome
                     self.shown.line(f"encoder {job}", "ready")
-                else:
-                    self.shown.cell(job, outcome)
             self.shown.update()
 
     def _start(self, waiting: list[Job]) -> None:
@@ -198,18 +199,29 @@ class _Queue:
                 self.running[self._submit(job, waiting)] = job
 
     def _can_begin(self, job: Job) -> bool:
+        """True if nothing is in its way. What others have is looked at from here, where looks are
+        remembered: a worker is a new process, that has seen no claim stand still."""
         encoder_is_there = isinstance(job, str) or not job.encoder or job.encoder in self.ready
-        return encoder_is_there and time.monotonic() >= self.not_before.get(job, 0.0)
+        if not encoder_is_there or time.monotonic() < self.not_before.get(job, 0.0):
+            return False
+        if free_if_left(place_of(job, self.folder)):
+            return True
+        self._come_back(job)
+        return False
+
+    def _come_back(self, job: Job) -> None:
+        """Another command has it: ask again later."""
+        self.not_before[job] = time.monotonic() + PATIENCE
 
     def _submit(self, job: Job, waiting: Sequence[Job]) -> Future[Any]:
         seconds = None if self.until is None else max(0.0, self.until - time.monotonic())
         if isinstance(job, str):
             others = sum(self._can_begin(one) for one in waiting) + len(self.running)
-            threads = max(1, (os.cpu_count() or 1) // min(self.engine.slots, 1 + others))
+            threads = max(1, usable_cores() // min(self.engine.slots, 1 + others))
             return self.engine.encoders.submit(work_on_encoder, job, self.folder, threads, seconds)
         encoder = self.ready.get(job.encoder)
         frames = pretraining_frames(encoder) if encoder else 0
-        how = How(frames, self.facts, seconds, self.tensorboard)
+        how = How(frames, self.facts, seconds, self.tensorboard, self.failures[job])
         return self.engine.cells.submit(self.engine.work, job, self.folder, encoder, how)
 
     def _ended(self) -> list[Future[Any]]:
@@ -222,8 +234,13 @@ class _Queue:
         try:
             return future.result()
         except BrokenProcessPool:
-            if isinstance(job, str):
-                raise
-            text = "its process was killed: out of memory? `--retry-failed` goes on from its last evaluation"
-            write_json(cell_folder(self.folder, job) / "done.json", {"failed": text})
-            return Outcome.FAILED
+            why = "its process was killed: out of memory? `--retry-failed` goes on from its last evaluation"
+        except Exception as error:
+            why = "".join(traceback.format_exception(error))
+        if not isinstance(job, str):
+            return give_up(job, self.folder, why)
+        self.shown.line(f"encoder {job}", f"[red]failed[/red]: {why.strip().splitlines()[-1]}")
+        for cell in self.shown.cells:
+            if cell.encoder == job and not finished(cell_folder(self.folder, cell)):
+                give_up(cell, self.folder, f"its encoder {job} failed:\n{why}")
+        return Outcome.FAILED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from .artefacts import ENCODERS, SCENES
 from .cells import Cell
 from .doctor import steps_per_second
+from .limits import usable_cores
 
 PACES: Mapping[str, float] = MappingProxyType(
     {
@@ -33,7 +33,7 @@ def seconds_of(cells: Iterable[Cell]) -> float:
     cells = list(cells)
     work = sum(cell.steps / PACES[cell.method] for cell in cells)
     work += 3600 * ENCODER_HOURS * sum(map(_is_trained, {cell.encoder for cell in cells}))
-    return work / (os.cpu_count() or 1) / speed()
+    return work / usable_cores() / speed()
 
 
 @cache

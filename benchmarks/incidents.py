@@ -51,6 +51,11 @@ def unfinished(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
 
 def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
     base = {"panel": panel.title, "method": group.label, "trace": ""}
+    encoders = {(one.done or {}).get("encoder_fingerprint", "") for one in group.finished}
+    if len(encoders) > 1:
+        seeds = ", ".join(str(record.cell.seed) for record in group.finished)
+        detail = f"weights {', '.join(sorted(encoders))}: put no two encoders of one name side by side"
+        yield base | {"seeds": seeds, "what": "several encoders", "detail": detail}
     times = group.times(panel.threshold)
     censored = [one for one, t in zip(group.finished, times, strict=True) if math.isinf(t)]
     if censored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gqn_transfer.agents.saving import RECORD
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.files import read_json, write_json
 
-from .records import rewind_curve
+from .records import RecordError, read_curve, rewind_curve
 
 AGENT = "agent"
 """Folder inside a cell's: its agent at the last evaluation."""
@@ -29,18 +30,44 @@ def keep(agent: BaseAlgorithm, folder: Path) -> None:
 def begin(folder: Path, config: dict[str, Any]) -> bool:
     """Prepare a cell's folder: True if it goes on; otherwise nothing is left of earlier tries.
 
-    It goes on where the same cell, run by the same versions, has kept an agent.
+    It goes on where the same cell, run by the same code and libraries, has kept an agent.
     """
-    earlier = read_json(folder / "config.json") if (folder / AGENT / RECORD).exists() else {}
-    if earlier and all(earlier[key] == config[key] for key in ("cell", "versions")):
-        (folder / "done.json").unlink(missing_ok=True)  # of a try that failed
-        for half_written in folder.rglob(".*.tmp"):  # by a try that was killed
-            half_written.unlink()
-        return True
+    if (folder / AGENT / RECORD).exists():
+        obstacle = _obstacle(folder, config)
+        if not obstacle:
+            (folder / "done.json").unlink(missing_ok=True)  # of a try that failed
+            for half_written in folder.rglob(".*.tmp"):  # by a try that was killed
+                half_written.unlink()
+            return True
+        print(f"{folder.name} starts anew: {obstacle}", file=sys.stderr, flush=True)
     if folder.exists():
         shutil.rmtree(folder)
     write_json(folder / "config.json", config)
     return False
+
+
+def _obstacle(folder: Path, config: dict[str, Any]) -> str:
+    """Why the agent that is kept in `folder` cannot go on; "" if it can."""
+    earlier, steps = _read(folder / "config.json"), _read(folder / AGENT / RECORD).get("steps")
+    before, now = earlier.get("versions", {}), config["versions"]
+    changed = [name for name in sorted({*before, *now} - {"revision"}) if before.get(name) != now.get(name)]
+    if earlier.get("cell") != config["cell"]:
+        return "its folder is another cell's"
+    if changed:
+        return f"what was kept is of other {', '.join(changed)}"
+    try:
+        known = steps in read_curve(folder / "curve.csv", allow_torn=True).steps
+    except (OSError, RecordError):
+        known = False
+    return "" if known else f"its curve lacks the evaluation at {steps} steps, where the agent stands"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file, {} if it is none."""
+    try:
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def go_on(folder: Path, venv: VecEnv, encoder: Encoder | None) -> tuple[BaseAlgorithm, float]:

@@ -13,6 +13,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from .limits import usable_cores
+
 PULSE = 1.0
 """Seconds between two looks of a worker at whether its parent lives."""
 
@@ -23,7 +25,7 @@ def worker_pool(workers: int | None, jobs: int, fresh: bool = False) -> Iterator
 
     fresh: a new process for every job. An exception in the block, Ctrl-C among them, drops jobs that wait.
     """
-    pool = _pool(max(1, min(workers or os.cpu_count() or 1, jobs)), fresh)
+    pool = _pool(max(1, min(workers or usable_cores(), jobs)), fresh)
     try:
         yield pool
     except BaseException:

@@ -50,17 +50,15 @@ class Progress:
         """Of all that runs now, together."""
         return sum(cell.steps / cell.seconds for cell in self.running if cell.seconds)
 
-    @property
-    def seconds_left(self) -> float | None:
-        """Of cells one after the other, each at the pace of those of its method; None before any is known."""
+    def seconds_left(self, slots: int) -> float | None:
+        """Of cells in `slots` at once, each at the pace of those of its method; None before any is known."""
         pace = _pace(self.cells)
         left = [cell for cell in self.cells if cell.state not in ("done", "failed")]
         if not pace or not left:
             return None if left else 0.0
         mean = sum(pace.values()) / len(pace)
-        return sum((cell.cell.steps - cell.steps) * pace.get(cell.cell.method, mean) for cell in left) / max(
-            1, len(self.running)
-        )
+        work = [(one.cell.steps - one.steps) * pace.get(one.cell.method, mean) for one in left]
+        return max(sum(work) / max(1, min(slots, len(left))), *work)
 
 
 def progress_of(

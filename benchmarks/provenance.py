@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-import os
+import importlib.util
 import platform
 import shlex
 import subprocess
@@ -14,7 +15,15 @@ import torch
 
 from gqn_transfer.precision import has_fast_bf16
 
+from .limits import usable_cores
+
 LIBRARIES = ("gqn-transfer", "torch", "mujoco", "gymnasium", "stable-baselines3", "numpy", "safetensors")
+
+DECISIVE = (
+    "gqn_transfer", "gqn_transfer.envs", "gqn_transfer.agents", "gqn_transfer.benchmarks.run_cell",
+    "gqn_transfer.benchmarks.evaluation",
+)  # fmt: skip
+"""Packages and modules whose code decides what a cell gives."""
 
 
 def library_versions() -> dict[str, str]:
@@ -28,7 +37,7 @@ def machine() -> dict[str, str]:
     """Processor, cores, whether it computes in bf16, and operating system, without the host's name."""
     return {
         "processor": _processor(),
-        "cores": str(os.cpu_count()),
+        "cores": str(usable_cores()),
         "bf16": "yes" if has_fast_bf16(torch.device("cpu")) else "no",
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -37,6 +46,21 @@ def machine() -> dict[str, str]:
 def command_line() -> str:
     """The command that is running, as one would type it."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def sources_digest() -> str:
+    """16 hex digits of the code that decides what a cell gives, and of the arm's files; not of the code that
+    reports it."""
+    digest = hashlib.sha256()
+    for package in DECISIVE:
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        place = Path(spec.origin)
+        parts = sorted(place.parent.glob("*.py")) if place.name == "__init__.py" else [place]
+        for path in [*parts, *sorted(place.parent.glob("assets/*.xml"))]:
+            digest.update(f"{package} {path.name} ".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def git_revision() -> str:

@@ -7,19 +7,23 @@ there. Encoders of a suite are trained where the command runs.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-import threading
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gqn_transfer.files import write_bytes, write_json
 
+from .artefacts import provenance
 from .cells import Cell
 from .claims import claimed
 from .ray_options import RayOptions
 from .run_cell import How, Source, run_cell
-from .work import Outcome, cell_folder, finished, outcome_of
+from .work import Outcome, cell_folder, is_to_do, outcome_of
 
 Files = dict[str, bytes]
 """Path inside a cell's folder -> content, in the order in which they have to be written."""
@@ -47,6 +51,14 @@ class RayCells:
         slots = [total.get("CPU", 0) / options.cpus if options.cpus else float("inf")]
         slots += [total.get("GPU", 0) / options.gpus] if options.gpus else []
         self.slots = max(1, int(min(slots)))
+        self.running: dict[Path, Any] = {}
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """End what runs; the next command goes on from what has come back."""
+        self.is_cancelled = True
+        for stream in list(self.running.values()):
+            self.ray.cancel(stream, force=True)
 
     def __call__(self, cell: Cell, folder: Path, encoder: Source | None, how: How) -> Outcome:
         """As `work_on_cell`, elsewhere."""
@@ -54,44 +66,70 @@ class RayCells:
         with claimed(place) as ours:
             if not ours:
                 return Outcome.BUSY
-            if not finished(place):
+            if is_to_do(place, how):
                 self._drive(cell, place, encoder, how)
         return outcome_of(place)
 
     def _drive(self, cell: Cell, place: Path, encoder: Source | None, how: How) -> None:
         """Until the cell has ended, wherever it runs, and however many nodes it loses."""
         carried = pack_encoder(encoder) if isinstance(encoder, Path) else encoder
+        until = math.inf if how.seconds is None else time.monotonic() + how.seconds
         lost: Exception | None = None
         for _ in range(TRIES):
+            left = None if how.seconds is None else max(0.0, until - time.monotonic())
             try:
-                for news in self.remote.remote(tuple(cell), pack(place), carried, how):
+                stream = self.remote.remote(tuple(cell), pack(place), carried, replace(how, seconds=left))
+                self.running[place] = stream
+                for news in stream:
                     unpack(self.ray.get(news), place)
                 return
-            except self.ray.exceptions.RayTaskError as error:
-                write_json(place / "done.json", {"failed": str(error)})
-                return
             except self.ray.exceptions.RayError as error:
+                if self.is_cancelled:
+                    return
+                if isinstance(error, self.ray.exceptions.RayTaskError):
+                    write_json(place / "done.json", {"failed": str(error)})
+                    return
                 lost = error
+            finally:
+                self.running.pop(place, None)
         write_json(place / "done.json", {"failed": f"lost {TRIES} times, the last time by: {lost}"})
 
 
 def cell_elsewhere(
     fields: tuple[Any, ...], files: Files, encoder: Files | str | None, how: How
 ) -> Iterator[Files]:
-    """Run a cell in a folder of this machine; yield its files as they change, done.json last."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Run a cell in a folder of this machine; yield its files as they change, done.json last.
+
+    ValueError if this machine has other versions than the one that the command runs on.
+    """
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
         place, source = Path(folder, "cell"), Path(folder, "encoder")
         unpack(files, place)
         if isinstance(encoder, dict):
             unpack(encoder, source)
         given = source if isinstance(encoder, dict) else encoder
-        work = threading.Thread(target=run_cell, args=(Cell(*fields), place, given, how))
-        work.start()
+        here = replace(how, provenance=_measured_here(how.provenance))
+        work = thread.submit(run_cell, Cell(*fields), place, given, here)
         sent = dict(files)
-        while work.is_alive():
-            work.join(INTERVAL)
+        while not work.done():
+            wait([work], INTERVAL)
             yield from _news(place, sent)
+        work.result()
         yield from _news(place, sent)
+
+
+def _measured_here(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the driver says of the command, and what is true of this machine."""
+    own = provenance()
+    ours, theirs = own["versions"], facts.get("versions", own["versions"])
+    differing = [
+        f"{name} {ours.get(name)} instead of {theirs.get(name)}"
+        for name in sorted({*ours, *theirs} - {"revision"})
+        if ours.get(name) != theirs.get(name)
+    ]
+    if differing:
+        raise ValueError(f"this node has {', '.join(differing)}: install what the command's machine has")
+    return {**facts, "versions": theirs, "machine": own["machine"]}
 
 
 def _news(place: Path, sent: Files) -> Iterator[Files]:
@@ -105,17 +143,27 @@ def _news(place: Path, sent: Files) -> Iterator[Files]:
 
 def pack(place: Path) -> Files:
     """The files of a cell: what a record speaks of before the record."""
-    names = ["config.json", "curve.csv", *_agent(place), "done.json"]
-    return {name: (place / name).read_bytes() for name in names if (place / name).exists()}
+    done, agent = _file(place, "done.json"), _agent(place)  # read first: what they speak of is there then
+    return _file(place, "config.json") | _file(place, "curve.csv") | agent | done
 
 
-def _agent(place: Path) -> list[str]:
-    """Weights and record of the kept agent, none while they are being replaced."""
+def _agent(place: Path) -> Files:
+    """Weights and record of the kept agent, nothing while they are being replaced."""
+    record = _file(place, RECORD)
+    weights = _file(place, _weights(record)) if record else {}
+    return weights | record if weights else {}
+
+
+def _weights(files: Files) -> str:
+    """Where the weights lie that a record speaks of."""
+    return f"agent/{json.loads(files[RECORD])['weights']}"
+
+
+def _file(place: Path, name: str) -> Files:
     try:
-        weights = f"agent/{json.loads((place / RECORD).read_text())['weights']}"
-    except (OSError, ValueError, KeyError):
-        return []
-    return [weights, RECORD] if (place / weights).exists() else []
+        return {name: (place / name).read_bytes()}
+    except FileNotFoundError:
+        return {}
 
 
 def pack_encoder(folder: Path) -> Files:
@@ -128,7 +176,6 @@ def unpack(files: Mapping[str, bytes], place: Path) -> None:
     for name, content in files.items():
         write_bytes(place / name, content)
     if RECORD in files:
-        weights, _ = _agent(place)
         for path in (place / "agent").glob("weights-*"):
-            if path != place / weights:
+            if path != place / _weights(dict(files)):
                 path.unlink()

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +37,8 @@ class CurveRow(NamedTuple):
 
 
 HEADER = ",".join(CurveRow._fields)
+FORMAT_VERSION = 1
+"""Of the files of a suite."""
 
 
 class RecordError(ValueError):
@@ -96,6 +100,11 @@ def append_row(path: Path, row: CurveRow) -> None:
         os.fsync(file.fileno())
 
 
+def curve_mark(path: Path) -> str:
+    """What `done.json` says of the curve it was written for: no line lost, none changed."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def rewind_curve(path: Path, steps: int) -> float:
     """Drop every evaluation after `steps` and a torn last line; return the seconds of the one at `steps`.
 
@@ -142,7 +151,7 @@ def read_suite(folder: Path) -> list[CellRecord]:
             f"{folder} holds no cells (cells/*/config.json). Give the folder that "
             f"`gqn-bench run SUITE --out FOLDER` wrote, or start that command first."
         )
-    records = [_read_cell(path.parent) for path in found]
+    records = [read_cell(path.parent) for path in found]
     cells = [record.cell for record in records]
     twice = [path.parent.name for path, cell in zip(found, cells, strict=True) if cells.count(cell) > 1]
     if twice:
@@ -172,11 +181,12 @@ def read_encoders(folder: Path) -> list[EncoderRecord]:
     return [read_encoder(path) for path in found]
 
 
-def _read_cell(folder: Path) -> CellRecord:
+def read_cell(folder: Path) -> CellRecord:
+    """What a cell left; RecordError for what is malformed, cut, or written by a newer version."""
     config = _read_json(folder / "config.json")
     try:
         cell = Cell.from_json(config["cell"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RecordError(
             f"{folder / 'config.json'}: no valid cell ({error!r}); expected the fields "
             f"{', '.join(Cell._fields)} under 'cell'. Delete the folder and run the suite again."
@@ -185,7 +195,21 @@ def _read_cell(folder: Path) -> CellRecord:
     path = folder / "curve.csv"
     unfinished = done is None or bool(done.get("failed"))
     curve = read_curve(path, allow_torn=unfinished) if path.exists() else _as_curve([])
+    if done is not None and not unfinished and curve.steps.size:
+        _check_whole(path, curve, done)
     return CellRecord(cell, curve.steps, curve.score, curve.return_mean, curve.wall_seconds, config, done)
+
+
+def _check_whole(path: Path, curve: Curve, done: Mapping[str, Any]) -> None:
+    """RecordError if a finished cell's curve is not the one that it ended with."""
+    steps = int(curve.steps[-1])
+    if steps < done.get("env_steps", steps):
+        problem = f"ends at {steps:,} steps, the cell at {done['env_steps']:,}"
+    elif done.get("curve", "") not in ("", curve_mark(path)):
+        problem = "has changed since its cell ended"
+    else:
+        return
+    raise RecordError(f"{path} {problem}: bring the file back, or delete its folder and run the suite again.")
 
 
 def read_encoder(folder: Path) -> EncoderRecord:
@@ -217,6 +241,12 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise RecordError(str(error)) from error
     if not isinstance(found, dict):
         raise RecordError(f"{path} holds a {type(found).__name__}, expected an object.")
+    version = found.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise RecordError(
+            f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}: a newer one wrote "
+            "it; update gqn-transfer"
+        )
     return found
 
 

@@ -31,7 +31,7 @@ from .cells import Cell
 from .evaluation import evaluate
 from .interrupted import begin, go_on, keep
 from .provenance import library_versions, machine
-from .records import CurveRow, append_row
+from .records import FORMAT_VERSION, CurveRow, append_row, curve_mark
 
 Source = Path | str
 """A checkpoint's folder, or the name of a function that makes an encoder."""
@@ -49,6 +49,8 @@ class How:
     """Stop, unfinished, at the first evaluation after as many."""
     tensorboard: bool = False
     """Write events for TensorBoard too."""
+    failure: int | None = None
+    """The failure of an earlier try that is to be tried again, by `work.failure`; others stay as they are."""
 
 
 def run_cell(cell: Cell, folder: Path, encoder: Source | None = None, how: How = How()) -> None:
@@ -65,6 +67,7 @@ def run_cell(cell: Cell, folder: Path, encoder: Source | None = None, how: How =
         return
     if facts:
         facts["pretraining_frames"] = how.frames if method_named(cell.method).needs_weights else 0
+        facts["curve"] = curve_mark(folder / "curve.csv")
         write_json(folder / "done.json", facts)
 
 
@@ -156,4 +159,5 @@ def gradient_steps(agent: BaseAlgorithm) -> int:
 
 
 def _config(cell: Cell, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {"cell": cell.as_json, "versions": library_versions(), "machine": machine()} | dict(provenance)
+    own = {"format_version": FORMAT_VERSION, "cell": cell.as_json}
+    return own | {"versions": library_versions(), "machine": machine()} | dict(provenance)

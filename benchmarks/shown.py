@@ -15,15 +15,16 @@ from .cells import Cell
 from .progress import STATES, CellProgress, Progress, progress_of
 from .work import Outcome
 
-REFRESH = 2.0
-"""Seconds between two looks at the cells' files."""
+REFRESH, REPORT = 2.0, 300.0
+"""Seconds between two looks at the cells' files: of a live table, and where lines are printed."""
 
 
 class Shown:
     """Of one command; a context, which a terminal's live table needs."""
 
-    def __init__(self, cells: Sequence[Cell], folder: Path, console: Console) -> None:
-        self.cells, self.folder, self.console = cells, folder, console
+    def __init__(self, cells: Sequence[Cell], folder: Path, console: Console, slots: int = 1) -> None:
+        """slots: cells that this command runs at once."""
+        self.cells, self.folder, self.console, self.slots = cells, folder, console, slots
         self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self.done: dict[Cell, CellProgress] = {}
         self.started = self.looked = time.monotonic()
@@ -40,10 +41,14 @@ class Shown:
             self.live.stop()
 
     def update(self) -> None:
-        """Draw the live table anew, from time to time."""
-        if self.live and time.monotonic() - self.looked > REFRESH:
-            self.looked = time.monotonic()
-            self.live.update(progress_table(self._progress()), refresh=True)
+        """Draw the live table anew, or say where no terminal is how far the suite is, from time to time."""
+        if time.monotonic() - self.looked < (REFRESH if self.live else REPORT):
+            return
+        self.looked = time.monotonic()
+        if self.live:
+            self.live.update(progress_table(self._progress(), self.slots), refresh=True)
+        else:
+            self.line("", summary_of(self._progress(), self.slots))
 
     def cell(self, cell: Cell, outcome: Outcome) -> None:
         """A line for a cell that has ended."""
@@ -54,7 +59,7 @@ class Shown:
             Outcome.FAILED: "[red]failed[/red], see its done.json",
             Outcome.STOPPED: f"stopped at {mine.steps:,} steps",
         }[outcome]
-        self.line(cell.name, f"{text}  ({summary_of(progress)})")
+        self.line(cell.name, f"{text}  ({summary_of(progress, self.slots)})")
 
     def _progress(self) -> Progress:
         return progress_of(self.cells, self.folder, self.done)
@@ -65,14 +70,14 @@ class Shown:
         self.console.print(f"{minutes:4.0f} min  {name:60s} {text}", soft_wrap=True, highlight=False)
 
 
-def summary_of(progress: Progress) -> str:
-    """ "3 of 12 done, 2 running, about 20 min to go"."""
+def summary_of(progress: Progress, slots: int = 1) -> str:
+    """ "3 of 12 done, 2 running, about 20 min to go", with as many cells at once as run, or `slots`."""
     parts = [f"{progress.count('done')} of {len(progress.cells)} done"]
     parts += [f"{progress.count(state)} {state}" for state in STATES[1:4] if progress.count(state)]
     if progress.steps_per_second:
         parts.append(f"{progress.steps_per_second:,.0f} steps/s")
-    if progress.seconds_left:
-        parts.append(f"about {duration(progress.seconds_left)} to go")
+    if left := progress.seconds_left(max(slots, len(progress.running))):
+        parts.append(f"about {duration(left)} to go")
     return ", ".join(parts)
 
 
@@ -83,11 +88,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def progress_table(progress: Progress) -> Table | str:
+def progress_table(progress: Progress, slots: int = 1) -> Table | str:
     """Running cells, if there are any, and the count of all below."""
+    summary = summary_of(progress, slots)
     if not progress.running:
-        return summary_of(progress)
-    table = Table(title_justify="left", caption=summary_of(progress), caption_justify="left")
+        return summary
+    table = Table(title_justify="left", caption=summary, caption_justify="left")
     table.add_column("running")
     for name in ("steps", "of", "success", "steps/s"):
         table.add_column(name, justify="right")

@@ -13,7 +13,8 @@ from gqn_transfer.agents.methods import combination
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.envs.registry import TASKS
 
-from .cells import OPTION_KEYS, Cell, Suite
+from .cells import OPTION_KEYS, RUN_OPTIONS, Cell, Suite
+from .search_space import DEFAULTS
 from .suites import grid, suite_named
 
 FILE_KEYS = ("description", "grid", "cell")
@@ -78,14 +79,37 @@ def _checked(suite: Suite, name: str) -> Suite:
     """The suite, if each of its cells can be run; ValueError names the first that cannot."""
     if not suite.cells:
         raise ValueError(f"{name} has no cells: give it a [[grid]] or a [[cell]]")
+    for cell in suite.cells:
+        _refuse_other_types(name, cell)
     if len(set(suite.cells)) < len(suite.cells):
         raise ValueError(f"{name}: the same cell is listed twice")
     for cell in suite.cells:
         _refuse_unknown(name, "options", dict(cell.options), OPTION_KEYS)
         _refuse_unknown(name, "task", [cell.task], tuple(TASKS))
         _refuse_unknown(name, "camera", [cell.camera], tuple(CAMERA_PATHS))
-        combination(cell.method, cell.algo)
+        if combination(cell.method, cell.algo).needs_encoder != bool(cell.encoder):
+            needs = "needs an encoder" if not cell.encoder else f"has no encoder, {cell.encoder!r} was given"
+            raise ValueError(f"{name}: method {cell.method!r} {needs}")
     return suite
+
+
+def _refuse_other_types(where: str, cell: Cell) -> None:
+    """ValueError if a field or an option is not of the kind that it has to be."""
+    for field in ("suite", "task", "method", "algo", "camera", "encoder"):
+        if not isinstance(getattr(cell, field), str):
+            raise ValueError(f"{where}: {field}={getattr(cell, field)!r}: expected text")
+    for field, least in (("seed", 0), ("steps", 1)):
+        value = getattr(cell, field)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{where}: {field}={value!r}: expected a whole number, at least {least}")
+    for key, value in cell.options:
+        wanted = type(RUN_OPTIONS[key]) if key in RUN_OPTIONS else (int, float, str)
+        if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
+            raise ValueError(f"{where}: option {key}={value!r}: expected one value like {_example(key)!r}")
+
+
+def _example(key: str) -> Any:
+    return RUN_OPTIONS.get(key, DEFAULTS.get(key, 1))
 
 
 def _refuse_unknown(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from gqn_transfer.files import read_json
+from gqn_transfer.files import read_json, write_json
 
 from .artefacts import ENCODERS, Unfinished, ready, scenes_for
 from .cells import Cell
 from .claims import claimed
+from .records import FORMAT_VERSION, planned_cells
 from .run_cell import How, Source, run_cell
+
+TICK = 0.1
+"""Seconds between two looks at a claim that is held for a moment only."""
 
 
 class Outcome(StrEnum):
@@ -30,7 +36,7 @@ def work_on_cell(cell: Cell, folder: Path, encoder: Source | None, how: How) -> 
     with claimed(place) as ours:
         if not ours:
             return Outcome.BUSY
-        if not finished(place):
+        if is_to_do(place, how):
             run_cell(cell, place, encoder, how)
     return outcome_of(place)
 
@@ -39,7 +45,7 @@ def work_on_encoder(name: str, folder: Path, threads: int, seconds: float | None
     """The checkpoint of an encoder of the suite in `folder`, trained if need be; or STOPPED, or BUSY."""
     if name not in ENCODERS:
         return ready(name, folder, threads)  # it exists
-    with claimed(folder / "encoders" / name) as ours:
+    with claimed(place_of(name, folder)) as ours:
         if not ours:
             return Outcome.BUSY
         try:
@@ -58,11 +64,50 @@ def render_scenes(encoder: str, folder: Path) -> bool:
         return ours
 
 
+def plan(cells: Sequence[Cell], folder: Path) -> None:
+    """Note `cells` in `suite.json`, beside those of earlier commands with other seeds or methods."""
+    fields = [cell.as_json for cell in cells]
+    path = folder / "suite.json"
+    while True:
+        with claimed(path) as ours:
+            if ours:
+                before = [cell for cell in planned_cells(folder) if cell not in fields]
+                write_json(path, {"format_version": FORMAT_VERSION, "cells": before + fields})
+                return
+        time.sleep(TICK)
+
+
 def outcome_of(place: Path) -> Outcome:
     """Of work on a cell that has ended."""
     if finished(place):
         return Outcome.DONE
     return Outcome.FAILED if failed(place) else Outcome.STOPPED
+
+
+def give_up(cell: Cell, folder: Path, why: str) -> Outcome:
+    """Note that `cell` has failed, unless it has ended nevertheless, or another command goes on with it."""
+    place = cell_folder(folder, cell)
+    with claimed(place) as ours:
+        if not ours:
+            return Outcome.BUSY
+        if not finished(place):
+            write_json(place / "done.json", {"failed": why})
+    return outcome_of(place)
+
+
+def is_to_do(place: Path, how: How) -> bool:
+    """True unless the cell has ended, also if it failed since this command was given."""
+    return not finished(place) and failure(place) in (None, how.failure)
+
+
+def failure(place: Path) -> int | None:
+    """When the cell failed, by its file system's clock; None if it has not."""
+    return (place / "done.json").stat().st_mtime_ns if failed(place) else None
+
+
+def place_of(job: Cell | str, folder: Path) -> Path:
+    """What a process claims that works on a cell, or on the encoder of that name."""
+    return folder / "encoders" / job if isinstance(job, str) else cell_folder(folder, job)
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:
@@ -76,6 +121,6 @@ def finished(folder: Path) -> bool:
 
 
 def failed(folder: Path) -> bool:
-    """True if the cell ended with a traceback."""
+    """True if the cell ended with a traceback, or without any evaluation."""
     path = folder / "done.json"
-    return path.exists() and bool(read_json(path).get("failed"))
+    return path.exists() and (bool(read_json(path).get("failed")) or not (folder / "curve.csv").exists())

@@ -77,6 +77,22 @@ def test_archives_write_nowhere_else(tmp_path: Path) -> None:
         import_cells(tmp_path / "up.zip", tmp_path / "new")
 
 
+def test_a_cell_under_another_name_or_with_a_cut_curve_is_refused(tmp_path: Path) -> None:
+    one = suite(tmp_path / "one", (0,))
+    place = cell_folder(one, CELLS[0])
+    export_cells(one, tmp_path / "one.zip")
+    with zipfile.ZipFile(tmp_path / "one.zip") as whole, zipfile.ZipFile(tmp_path / "bad.zip", "w") as bad:
+        for name in whole.namelist():
+            bad.writestr(name.replace("seed0", "seed7"), whole.read(name))
+    with pytest.raises(RecordError, match=r"seed7-.* holds .*seed0-.*, done, not that cell"):
+        import_cells(tmp_path / "bad.zip", tmp_path / "new")
+    write_json(place / "done.json", {"env_steps": 200})
+    export_cells(one, tmp_path / "cut.zip")
+    with pytest.raises(RecordError, match="ends at 100 steps, the cell at 200"):
+        import_cells(tmp_path / "cut.zip", tmp_path / "new")
+    assert not list(tmp_path.glob("new/cells/*"))
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "no.zip").write_text("no")
     for archive in ("no.zip", "nowhere.zip"):

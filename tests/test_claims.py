@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gqn_transfer.benchmarks import claims
-from gqn_transfer.benchmarks.claims import claimed, lock_of
+from gqn_transfer.benchmarks.claims import claimed, free_if_left, lock_of
 
 
 def write_lock(place: Path, **changes: object) -> None:
@@ -82,6 +82,20 @@ def test_another_machines_claim_is_left_when_it_has_stood_still(
         assert ours
 
 
+def test_who_looks_again_and_again_frees_what_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    place = tmp_path / "cell"
+    assert free_if_left(place)
+    write_lock(place)
+    assert not free_if_left(place)
+    now[0] += claims.STALE + 1
+    assert free_if_left(place)
+    assert not lock_of(place).exists()
+
+
 def test_a_torn_claim_is_left_when_it_has_stood_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,5 +142,25 @@ def test_the_count_rises_and_who_lost_the_claim_ends(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     write_lock(tmp_path / "cell")
-    assert process.wait(60) == 1
+    assert process.wait(60) == claims.LOST
     assert json.loads(lock.read_text())["token"] == "other"
+
+
+@pytest.mark.parametrize(("failures", "ends"), [(3, False), (10**9, True)])
+def test_a_full_disk_is_outlived_unless_it_lasts(failures: int, ends: bool, tmp_path: Path) -> None:
+    """Who cannot touch his claim ends before others may count it as left."""
+    program = (
+        "import errno, time; from pathlib import Path; from gqn_transfer.benchmarks import claims\n"
+        "claims.BEAT, claims.STALE, calls, write = 0.05, 4.0, [], claims.write_text\n"
+        "def failing(path, text):\n"
+        "    calls.append(path)\n"
+        f"    if 2 < len(calls) < 3 + {failures}: raise OSError(errno.ENOSPC, 'No space left')\n"
+        "    write(path, text)\n"
+        "claims.write_text = failing\n"
+        f"with claims.claimed(Path({str(tmp_path / 'cell')!r})):\n    time.sleep(3.5)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == (claims.LOST if ends else 0)
+    assert ("cannot be touched" in done.stderr) == ends

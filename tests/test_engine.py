@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import math
 import os
 import re
 import signal
@@ -16,8 +17,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gqn_transfer.benchmarks import engine, run_cell
+from gqn_transfer.benchmarks import claims, engine, run_cell, work
 from gqn_transfer.benchmarks.cells import Cell, Suite
+from gqn_transfer.benchmarks.claims import lock_of
 from gqn_transfer.benchmarks.engine import Engine, RunOptions
 from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.processes import ProcessEach
@@ -27,7 +29,8 @@ from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.benchmarks.shown import Shown
 from gqn_transfer.benchmarks.suites import SMALL, SUITES
-from gqn_transfer.benchmarks.work import Outcome, cell_folder, finished
+from gqn_transfer.benchmarks.work import Outcome, cell_folder, failure, finished, plan, work_on_cell
+from gqn_transfer.checkpoint import CheckpointError
 from gqn_transfer.envs import TASKS
 from gqn_transfer.files import read_json, write_json
 from gqn_transfer.reference import read_reference
@@ -230,6 +233,30 @@ def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def finish_and_die(cell: Cell, folder: Path, *rest: Any) -> None:
+    work_on_cell(cell, folder, *rest)
+    die()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_killed_worker_says_nothing_against_what_has_ended_or_goes_on(ended: bool, tmp_path: Path) -> None:
+    """Killed after its last file; or because another command has taken its cell over."""
+    place = cell_folder(tmp_path, STATE)
+
+    class Pool(ProcessEach):
+        def submit(self, fn: Any, *arguments: Any) -> Any:
+            future = super().submit(finish_and_die if ended else die, *arguments)
+            if not ended:
+                threading.Timer(0.0, write_json, (lock_of(place), {"token": "faster", "count": 0})).start()
+            return future
+
+    until = None if ended else time.monotonic() + 8
+    with Pool() as pool:
+        queue_of(tmp_path, pool, 1, (STATE,), until).run([STATE])
+    assert finished(place) == ended
+    assert (place / "done.json").exists() == ended
+
+
 def test_a_killed_worker_takes_no_other_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Pool(ProcessEach):
         def submit(self, fn: Any, cell: Cell, *rest: Any) -> Any:
@@ -253,27 +280,68 @@ def test_a_full_disk_fails_the_cell_while_that_can_be_written(
     assert engine.work_on_cell(STATE, tmp_path, None, How()) is Outcome.FAILED
     assert "No space left on device" in read_json(place / "done.json")["failed"]
     monkeypatch.setattr(run_cell, "write_json", full)
+    monkeypatch.setattr(work, "write_json", full)
     with pytest.raises(OSError, match="No space left"), ThreadPoolExecutor(1) as pool:
         queue_of(tmp_path, pool, 1, (STATE._replace(seed=1),)).run([STATE._replace(seed=1)])
     assert not list(tmp_path.glob("cells/*.lock"))
 
 
-@pytest.mark.parametrize(
-    ("memory", "workers"),
-    [("MemFree: 1 kB\nMemAvailable:   24000000 kB\n", 8), ("MemAvailable: 6000000 kB", 2), ("", 8),
-     ("MemAvailable: 1 kB", 1)],
-)  # fmt: skip
+@pytest.mark.parametrize(("memory", "workers"), [(24e9, 8), (6e9, 2), (math.inf, 8), (1e3, 1)])
 def test_workers_are_as_many_as_cores_and_memory_allow(
-    memory: str, workers: int, monkeypatch: pytest.MonkeyPatch
+    memory: float, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_memory", lambda: memory)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(engine, "usable_memory", lambda: memory)
+    monkeypatch.setattr(engine, "usable_cores", lambda: 8)
     assert engine.default_workers() == workers
+
+
+def test_an_encoder_that_is_not_there_is_named_before_anything_runs(tmp_path: Path) -> None:
+    suite = Suite("two", (STATE, FROZEN._replace(encoder="nowhere")))
+    with pytest.raises(CheckpointError, match="'nowhere' is neither a shipped encoder"):
+        engine.run_suite(suite, tmp_path, console=Console(file=io.StringIO()))
+    assert not (tmp_path / "cells").exists()
+
+
+def test_an_encoder_that_fails_fails_its_cells_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no scenes")
+
+    monkeypatch.setattr(engine, "work_on_encoder", fail)
+    with ThreadPoolExecutor(2) as pool:
+        queue_of(tmp_path, pool, 2, (STATE, FROZEN)).run(["smoke-gqn", FROZEN, STATE])
+    assert finished(cell_folder(tmp_path, STATE))
+    text = read_json(cell_folder(tmp_path, FROZEN) / "done.json")["failed"]
+    assert "its encoder smoke-gqn failed" in text
+    assert "no scenes" in text
+
+
+def test_another_machines_claim_that_stands_still_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart of this one: workers are new processes, which have seen nothing stand still."""
+    monkeypatch.setattr(claims, "STALE", 0.5)
+    monkeypatch.setattr(engine, "PATIENCE", 0.2)
+    place = cell_folder(tmp_path, STATE)
+    place.parent.mkdir()
+    owner = {"token": "other", "machine": "elsewhere", "pid": 1, "started": "1", "count": 7}
+    write_json(lock_of(place), owner)
+    assert run(Suite("one", (STATE,)), tmp_path, time_limit=60.0).count("done") == 1
+
+
+def test_a_failure_is_not_repeated_by_every_command_that_comes_across_it(tmp_path: Path) -> None:
+    place = cell_folder(tmp_path, STATE)
+    (place / "curve.csv").parent.mkdir(parents=True)
+    write_json(place / "done.json", {"failed": "of another command, since this one was given"})
+    assert work_on_cell(STATE, tmp_path, None, How()) is Outcome.FAILED
+    assert "of another command" in read_json(place / "done.json")["failed"]
+    assert work_on_cell(STATE, tmp_path, None, How(failure=failure(place))) is Outcome.DONE
 
 
 def test_commands_with_other_seeds_plan_together(tmp_path: Path) -> None:
     for seeds in ((0,), (1, 2), (0,)):
-        engine._plan(overridden(Suite("one", (STATE,)), Overrides(seeds=seeds)), tmp_path)
+        plan(overridden(Suite("one", (STATE,)), Overrides(seeds=seeds)).cells, tmp_path)
     assert [cell.cell.seed for cell in progress_in(tmp_path).cells] == [1, 2, 0]
 
 

@@ -1,7 +1,5 @@
 """Estimates of hours: of every method, more for more steps and for encoders, less on a faster machine."""
 
-import os
-
 import pytest
 
 from gqn_transfer.agents.methods import METHODS
@@ -12,7 +10,7 @@ from gqn_transfer.benchmarks.suites import SUITES, grid
 @pytest.fixture(autouse=True)
 def as_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hours, "speed", lambda: 1.0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(hours, "usable_cores", lambda: 2)
 
 
 def test_every_method_has_a_pace() -> None:

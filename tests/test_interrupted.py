@@ -15,7 +15,7 @@ CELL = Cell(
     "t", "Reach-v0", "state", "ppo", "fixed", "", 0, 1000,
     (("batch_size", 50), ("episodes", 2), ("evaluate_every", 250), ("num_envs", 2)),
 )  # fmt: skip
-VERSIONS = {"versions": {"revision": "abc"}}
+VERSIONS = {"versions": {"revision": "abc", "sources": "0123"}}
 
 
 class Killed(BaseException):
@@ -82,12 +82,16 @@ def test_seconds_are_those_of_all_tries(tmp_path: Path) -> None:
     assert 5000 < read_json(folder / "done.json")["wall_seconds"] < 5100
 
 
-def test_other_versions_start_anew(whole: Path, tmp_path: Path) -> None:
+def test_other_sources_start_anew_and_say_so(
+    whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run_killed(tmp_path / "cell", 500)
-    run_cell.run_cell(CELL, tmp_path / "cell", None, How(provenance={"versions": {"revision": "def"}}))
+    other = {"versions": {"revision": "abc", "sources": "4567"}}
+    run_cell.run_cell(CELL, tmp_path / "cell", None, How(provenance=other))
     config = read_json(tmp_path / "cell/config.json")
-    assert config["versions"] == {"revision": "def"}
+    assert config["versions"] == other["versions"]
     assert "resumed_at" not in config
+    assert "starts anew: what was kept is of other sources" in capfd.readouterr().err
     assert figures(tmp_path / "cell") == figures(whole)
 
 
@@ -100,13 +104,24 @@ def test_a_failure_is_forgotten_when_the_cell_goes_on(tmp_path: Path) -> None:
     assert read_json(folder / "config.json")["resumed_at"] == [500]
 
 
-def test_a_curve_that_lacks_the_evaluation_fails_and_says_so(tmp_path: Path) -> None:
+def test_a_cell_whose_curve_lacks_the_evaluation_starts_anew_and_says_so(
+    whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "cell"
     run_killed(folder, 500)
     lines = (folder / "curve.csv").read_text().splitlines()
     (folder / "curve.csv").write_text("\n".join(lines[:-1]) + "\n")
     run_cell.run_cell(CELL, folder, None, How(provenance=VERSIONS))
-    assert "curve.csv has no evaluation at 500 steps" in read_json(folder / "done.json")["failed"]
+    assert figures(folder) == figures(whole)
+    assert "starts anew: its curve lacks the evaluation at 500 steps" in capfd.readouterr().err
+
+
+def test_another_revision_of_the_same_sources_goes_on(tmp_path: Path) -> None:
+    """A commit of something else costs no cell what it has."""
+    run_killed(tmp_path / "cell", 500)
+    later = {"versions": VERSIONS["versions"] | {"revision": "def"}}
+    run_cell.run_cell(CELL, tmp_path / "cell", None, How(provenance=later))
+    assert read_json(tmp_path / "cell/config.json")["resumed_at"] == [500]
 
 
 def test_off_policy_cells_keep_nothing_and_start_anew(tmp_path: Path) -> None:

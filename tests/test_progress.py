@@ -41,7 +41,7 @@ def test_states_steps_and_what_is_left(folder: Path) -> None:
     assert [cell.steps for cell in found.cells] == [1000, 250, 500, 250, 0]
     assert math.isnan(found.cells[4].score)
     assert found.steps_per_second == 100
-    assert found.seconds_left == pytest.approx((500 + 750 + 1000) / 100)
+    assert found.seconds_left(1) == pytest.approx((500 + 750 + 1000) / 100)
 
 
 def test_a_finished_cell_is_read_once(folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_finished_cell_is_read_once(folder: Path) -> None:
 
 def test_nothing_known_nothing_promised(tmp_path: Path) -> None:
     found = progress_of(CELLS, tmp_path)
-    assert found.seconds_left is None
+    assert found.seconds_left(1) is None
     assert summary_of(found) == "0 of 5 done"
 
 

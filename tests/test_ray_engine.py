@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import ray_engine, run_cell
+from gqn_transfer.benchmarks.artefacts import provenance
 from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.engine import RunOptions, run_suite
 from gqn_transfer.benchmarks.ray_engine import cell_elsewhere, pack, unpack
@@ -18,7 +19,7 @@ from gqn_transfer.benchmarks.ray_options import RayOptions
 from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.benchmarks.work import cell_folder, finished
-from gqn_transfer.files import read_json
+from gqn_transfer.files import read_json, write_json
 
 CELL = Cell(
     "t", "Reach-v0", "state", "ppo", "fixed", "", 0, 1000,
@@ -71,6 +72,52 @@ def test_an_agent_whose_weights_are_being_replaced_is_not_sent(whole: Path, tmp_
     (weights,) = (tmp_path / "agent").glob("weights-*")
     weights.unlink()
     assert set(pack(tmp_path)) == {"config.json", "curve.csv", "done.json"}
+
+
+def test_an_agent_that_is_saved_between_two_looks_is_sent_whole_or_not_at_all(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record that was read is the one that travels, with the weights that it names."""
+    unpack(pack(whole), tmp_path)
+    read = ray_engine._file
+
+    def saved_meanwhile(place: Path, name: str) -> dict[str, bytes]:
+        found = read(place, name)
+        if name == ray_engine.RECORD:
+            (weights,) = (place / "agent").glob("weights-*")
+            weights.rename(weights.with_name("weights-new.safetensors"))
+            write_json(place / name, {"weights": "weights-new.safetensors"})
+        return found
+
+    monkeypatch.setattr(ray_engine, "_file", saved_meanwhile)
+    assert set(pack(tmp_path)) == {"config.json", "curve.csv", "done.json"}
+
+
+def test_what_goes_wrong_around_a_cell_is_not_taken_for_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(ray_engine, "run_cell", full)
+    monkeypatch.setattr(ray_engine, "INTERVAL", 0.05)
+    with pytest.raises(OSError, match="No space left"):
+        list(cell_elsewhere(tuple(CELL), {}, None, How()))
+
+
+def test_a_node_with_other_versions_is_refused() -> None:
+    facts = provenance()
+    facts["versions"] = facts["versions"] | {"mujoco": "1.2.3", "revision": "another, of the same sources"}
+    with pytest.raises(ValueError, match=r"this node has mujoco \S+ instead of 1\.2\.3: install"):
+        list(cell_elsewhere(tuple(CELL), {}, None, How(provenance=facts)))
+
+
+def test_the_machine_is_the_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "INTERVAL", 0.05)
+    facts = provenance() | {"machine": {"processor": "the driver's"}, "command": "gqn-bench run"}
+    for files in cell_elsewhere(tuple(CELL._replace(steps=250)), {}, None, How(provenance=facts)):
+        unpack(files, tmp_path)
+    config = read_json(tmp_path / "config.json")
+    assert config["machine"] == provenance()["machine"]
+    assert config["command"] == "gqn-bench run"
 
 
 def test_without_ray_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,13 @@ import pytest
 
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.records import (
+    FORMAT_VERSION,
     HEADER,
     CurveRow,
     RecordError,
     append_row,
+    curve_mark,
+    planned_cells,
     read_curve,
     read_encoders,
     read_suite,
@@ -133,6 +136,43 @@ def test_suite_round_trip_and_status(tmp_path: Path) -> None:
     assert [record.cell.name for record in records] == [p.name for p in (done, failed, running, fresh)]
     assert records[0].episode_return.tolist() == [7.5, 1 / 3]
     assert records[0].wall_seconds.tolist() == [1.5, 9.75]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_finished_cells_curve_that_was_cut_or_edited_is_no_result(marked: bool, tmp_path: Path) -> None:
+    place = write_cell(tmp_path)
+    curve, facts = place / "curve.csv", {"env_steps": 1000}
+    write_json(place / "done.json", facts | ({"curve": curve_mark(curve)} if marked else {}))
+    whole = curve.read_text()
+    assert read_suite(tmp_path)[0].status == "done"
+    curve.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    with pytest.raises(RecordError, match=r"ends at 0 steps, the cell at 1,000: .*delete its folder"):
+        read_suite(tmp_path)
+    curve.write_text(whole.replace("0.1,", "0.9,"))
+    if marked:
+        with pytest.raises(RecordError, match=r"has changed since its cell ended: bring the file back"):
+            read_suite(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "done.json"])
+def test_files_of_a_newer_version_are_not_called_broken(name: str, tmp_path: Path) -> None:
+    place = write_cell(tmp_path)
+    write_json(place / "done.json", {"env_steps": 1000})
+    content = json.loads((place / name).read_text())
+    write_json(place / name, content | {"format_version": FORMAT_VERSION + 1})
+    with pytest.raises(RecordError, match=r"a newer one wrote it; update gqn-transfer"):
+        read_suite(tmp_path)
+    write_json(tmp_path / "suite.json", {"format_version": FORMAT_VERSION + 1, "cells": []})
+    with pytest.raises(RecordError, match=r"suite.json .*a newer one wrote it"):
+        planned_cells(tmp_path)
+
+
+def test_a_cell_with_fields_that_are_not_known_is_refused(tmp_path: Path) -> None:
+    place = write_cell(tmp_path)
+    cell = json.loads((place / "config.json").read_text())["cell"]
+    write_json(place / "config.json", {"cell": cell | {"colour": "red"}})
+    with pytest.raises(RecordError, match=r"no valid cell .*colour.*written by another version"):
+        read_suite(tmp_path)
 
 
 def test_finished_cell_without_an_evaluation_counts_as_failed(tmp_path: Path) -> None:
