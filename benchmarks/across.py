@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Standing:
     """One method over all tasks."""
 
     method: str
+    label: str
+    """The method, and which of its settings if several ran."""
     scores: Floats
     """Normalised final scores (runs, tasks): 0 is an untrained agent, 1 the state oracle."""
     iqm: Estimate
@@ -45,13 +48,13 @@ class Together:
     camera: str
     algo: str
     tasks: tuple[str, ...]
-    runs: int
-    """Seeds of each method and task that were counted: as many as all have finished."""
+    tasks_left_out: tuple[str, ...]
+    """Tasks that a method which runs on all of them has no finished seed on yet."""
     standings: tuple[Standing, ...]
     improvements: dict[tuple[str, str], Estimate]
     """(method, baseline) -> how likely a run of the one beats a run of the other."""
     left_out: tuple[str, ...]
-    """Methods without a finished seed on every task."""
+    """Methods without a finished seed on each of `tasks`."""
 
     @property
     def slug(self) -> str:
@@ -72,20 +75,23 @@ def together(panels: Sequence[Panel], rng: np.random.Generator) -> list[Together
 
 
 def _together(camera: str, algo: str, panels: Sequence[Panel], rng: np.random.Generator) -> Together:
-    groups = {method: [_only(panel, method) for panel in panels] for method in _methods(panels)}
-    whole = {method: each for method, each in groups.items() if all(one is not None for one in each)}
-    runs = min((len(one.finished) for each in whole.values() for one in each if one), default=0)
-    scores = {method: _scores(panels, each, runs) for method, each in whole.items()}
-    standings = tuple(_standing(method, matrix, rng) for method, matrix in scores.items())
+    methods = _methods(panels)
+    counted = _counted(panels, methods)
+    found = {method: _best_setting(counted, method) for method in methods} if counted else {}
+    scores = {method: _scores(counted, groups) for method, groups in found.items() if groups}
+    standings = tuple(
+        _standing(method, found[method][0].label, matrix, rng) for method, matrix in scores.items()
+    )
     improvements = {
         (method, baseline): probability_of_improvement(matrix, scores[baseline], rng)
         for method, matrix in scores.items()
         for baseline in BASELINES
         if baseline in scores and baseline != method
     }
-    tasks = tuple(panel.task for panel in panels)
-    left_out = tuple(method for method in groups if method not in whole)
-    return Together(camera, algo, tasks, runs, standings, improvements, left_out)
+    tasks = tuple(panel.task for panel in counted)
+    others = tuple(panel.task for panel in panels if panel not in counted)
+    left_out = tuple(method for method in methods if method not in scores)
+    return Together(camera, algo, tasks, others, standings, improvements, left_out)
 
 
 def _methods(panels: Sequence[Panel]) -> list[str]:
@@ -93,14 +99,33 @@ def _methods(panels: Sequence[Panel]) -> list[str]:
     return [name for name in names if name != ORACLE]
 
 
-def _only(panel: Panel, method: str) -> Group | None:
-    """The method's first group with a finished seed."""
-    return next((group for group in panel.groups if group.method == method and group.finished), None)
+def _counted(panels: Sequence[Panel], methods: Sequence[str]) -> list[Panel]:
+    """The panels on which every method has a finished seed that was begun on all of them."""
+    everywhere = [
+        method for method in methods if all(_has(panel, method, finished=False) for panel in panels)
+    ]
+    return [panel for panel in panels if all(_has(panel, method) for method in everywhere or methods)]
 
 
-def _scores(panels: Sequence[Panel], groups: Sequence[Group | None], runs: int) -> Floats:
-    """Normalised final scores (runs, tasks) of the first seeds."""
-    finals = np.stack([group.final_scores[:runs] for group in groups if group], axis=1)
+def _has(panel: Panel, method: str, finished: bool = True) -> bool:
+    return any(group.method == method and (group.finished or not finished) for group in panel.groups)
+
+
+def _best_setting(panels: Sequence[Panel], method: str) -> list[Group]:
+    """A group a panel, all of one setting: of those finished on every panel, that with the largest mean area;
+    [] where there is none."""
+    settings: dict[tuple[Any, ...], list[Group]] = {}
+    for panel in panels:
+        for group in panel.groups_of([method]):
+            settings.setdefault((group.cell.encoder, group.cell.options), []).append(group)
+    whole = [groups for groups in settings.values() if len(groups) == len(panels)]
+    return max(whole, key=lambda groups: sum(float(one.areas.mean()) for one in groups), default=[])
+
+
+def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
+    """Normalised final scores (runs, tasks): as many seeds as the method has finished on each task."""
+    runs = min(len(group.finished) for group in groups)
+    finals = np.stack([group.final_scores[:runs] for group in groups], axis=1)
     untrained = [_untrained(panel) for panel in panels]
     oracle = [float(panel.oracle.final_scores.mean()) for panel in panels if panel.oracle]
     return normalised(finals, untrained, oracle)
@@ -112,9 +137,10 @@ def _untrained(panel: Panel) -> float:
     return float(np.mean(first)) if first else 0.0
 
 
-def _standing(method: str, scores: Floats, rng: np.random.Generator) -> Standing:
+def _standing(method: str, label: str, scores: Floats, rng: np.random.Generator) -> Standing:
     return Standing(
         method,
+        label,
         scores,
         iqm=estimate(scores, interquartile_mean, rng),
         mean=estimate(scores, np.mean, rng),

@@ -23,38 +23,43 @@ class Contest:
     rows: tuple[Mapping[str, Any], ...]
 
 
+LARGE_BATCHES: Mapping[str, Any] = MappingProxyType(
+    {
+        "learning_rate": 2e-4, "batch_size": 500, "n_epochs": 5, "ent_coef": 0.003, "head_width": 128,
+        "views": 3,
+    }
+)  # fmt: skip
+"""What the search chose for raw pixels, but for the shift."""
+SMALL_STEPS: Mapping[str, Any] = MappingProxyType(
+    {
+        "learning_rate": 1e-4, "batch_size": 500, "n_epochs": 20, "ent_coef": 0.001, "gae_lambda": 0.9,
+        "head_width": 128, "views": 3,
+    }
+)  # fmt: skip
+"""What it chose for the frozen GQN."""
 CONTESTS: Mapping[str, Contest] = MappingProxyType(
     {
-        "pixels-aug": Contest(
+        "pixels": Contest(
             400_000,
-            (1100, 1101),
+            (1100,),
             (
+                LARGE_BATCHES,
                 {},
-                {"views": 3},
-                {"vf_coef": 0.1},
-                {"vf_coef": 0.1, "views": 3},
-                {  # the search's own choice, with a shift
-                    "learning_rate": 2e-4, "batch_size": 500, "n_epochs": 5, "ent_coef": 0.003,
-                    "head_width": 128, "views": 3, "shift": 1,
-                },
-                {  # the choice for the frozen GQN
-                    "learning_rate": 1e-4, "batch_size": 500, "n_epochs": 20, "ent_coef": 0.001,
-                    "gae_lambda": 0.9, "head_width": 128, "views": 3,
-                },
+                LARGE_BATCHES | {"vf_coef": 0.1},
+                LARGE_BATCHES | {"n_epochs": 10},
+                SMALL_STEPS,
             ),
         ),
+        "pixels-aug": Contest(400_000, (1100,), (LARGE_BATCHES | {"shift": 1},)),
         "gqn-finetune": Contest(
             100_000,
             (1100,),
             (
                 {"learning_rate": 1e-3, "batch_size": 125, "ent_coef": 0.001, "gae_lambda": 0.9},
                 {},
-                {
-                    "learning_rate": 2e-4, "batch_size": 500, "n_epochs": 5, "ent_coef": 0.003,
-                    "head_width": 128,
-                },
+                {name: value for name, value in LARGE_BATCHES.items() if name != "views"},
             ),
         ),
     }
-)  # fmt: skip
+)
 """Method -> its contest: suite `settings`."""

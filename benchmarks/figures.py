@@ -56,21 +56,26 @@ GID = "method "
 """Before a method's name: what marks its parts in an SVG."""
 
 
-def curve_figure(panel: Panel, quantity: Quantity, rng: np.random.Generator) -> Figure:
-    """Sample-efficiency curves of one panel, with 95 % bands and labels at the right edge."""
+def curve_figure(
+    panel: Panel, quantity: Quantity, rng: np.random.Generator, with_frames: bool = False
+) -> Figure:
+    """Sample-efficiency curves of one panel, with 95 % bands and labels at the right edge.
+
+    with_frames: frames rendered for the eyes count as steps, those of pretraining before the first.
+    """
     figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
     axes = figure.add_axes((0.115, 0.145, 0.545, 0.70))
-    ends = [draw_group(axes, group, quantity, rng) for group in panel.groups]
+    ends = [draw_group(axes, group, quantity, rng, with_frames) for group in panel.groups]
     if quantity == "success":
         axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         if panel.threshold is not None:
             axes.axhline(panel.threshold, color=INK, linewidth=0.9, linestyle=(0, (5, 4)), zorder=1)
-    finish_axes(axes, panel, quantity)
+    finish_axes(axes, panel, quantity, with_frames)
     label_ends(
         axes,
         [
-            (_short(group.label) + ("" if group.finished else " (running)"), end, group.method)
+            (_short(group.label) + _state(group), end, group.method)
             for group, end in zip(panel.groups, ends, strict=True)
             if end
         ],
@@ -79,12 +84,13 @@ def curve_figure(panel: Panel, quantity: Quantity, rng: np.random.Generator) -> 
 
 
 def draw_group(
-    axes: Axes, group: Group, quantity: Quantity, rng: np.random.Generator
+    axes: Axes, group: Group, quantity: Quantity, rng: np.random.Generator, with_frames: bool = False
 ) -> tuple[float, float] | None:
     """One group's curve and band; returns its last point, None where it has none."""
     steps, (middle, low, high) = curve_of(group, _quantity(quantity), rng)
     if not steps.size:
         return None
+    steps = steps + group.extra_frames * with_frames
     style = STYLES.get(group.method, OTHER)
     line = LINES[group.variant % len(LINES)]
     axes.fill_between(
@@ -116,16 +122,18 @@ def settings_figure(panel: Panel, rng: np.random.Generator) -> Figure | None:
     )
     boxes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, (method, groups) in zip(boxes, several.items(), strict=False):
-        _draw_settings(axes, method, groups, rng)
+        _draw_settings(axes, panel, method, groups, rng)
     for axes in boxes[len(several) :]:
         axes.set_visible(False)
     figure.supxlabel("environment steps", fontsize=9, color=INK)
     return figure
 
 
-def _draw_settings(axes: Axes, method: str, groups: Sequence[Group], rng: np.random.Generator) -> None:
+def _draw_settings(
+    axes: Axes, panel: Panel, method: str, groups: Sequence[Group], rng: np.random.Generator
+) -> None:
     color = STYLES.get(method, OTHER).color
-    best = max(groups, key=lambda group: float(group.areas.mean()) if group.finished else -1.0)
+    best = panel.best_of(group for group in groups if group.finished)
     for group in groups:
         steps, curve = curve_of(group, _quantity("success"), rng)
         if steps.size:
@@ -153,24 +161,29 @@ def profile_figure(found: Together) -> Figure:
         axis.set_major_formatter(PercentFormatter(1.0))
     title_axes(
         axes,
-        f"{len(found.tasks)} tasks, {found.camera} camera, {found.algo.upper()}",
+        f"{_tasks(found)}, {found.camera} camera, {found.algo.upper()}",
         "Share of runs above a score, 95 % band",
     )
     axes.set_xlabel("final score, of the state oracle's", fontsize=9, color=INK)
     tidy_axes(axes)
     best_first = sorted(found.standings, key=lambda one: -one.mean.value)
     for place, one in enumerate(best_first):
-        _name_beside(axes, one.method, one.method, 0.95 - 0.08 * place)
+        _name_beside(axes, _short(one.label), one.method, 0.95 - 0.08 * place)
     return figure
 
 
-def finish_axes(axes: Axes, panel: Panel, quantity: Quantity) -> None:
+def _tasks(found: Together) -> str:
+    return found.tasks[0] if len(found.tasks) == 1 else f"{len(found.tasks)} tasks"
+
+
+def finish_axes(axes: Axes, panel: Panel, quantity: Quantity, with_frames: bool = False) -> None:
     """Title and the axis of environment steps."""
     name = {"success": "Success", "return": "Dense return"}[quantity]
     dashed = quantity == "success" and panel.threshold is not None
     note = f"; dashed: threshold {100 * (panel.threshold or 0):.0f} %" if dashed else ""
     title_axes(axes, f"{panel.title}, {panel.algo.upper()}", f"{name}, interquartile mean, 95 % band{note}")
-    axes.set_xlabel("environment steps", fontsize=9, color=INK)
+    what = "environment steps and frames rendered for the eyes" if with_frames else "environment steps"
+    axes.set_xlabel(what, fontsize=9, color=INK)
     axes.margins(x=0)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -264,6 +277,13 @@ def figure_inline(figure: Figure) -> str:
 def _quantity(quantity: Quantity) -> Callable[[CellRecord], Floats]:
     name = {"success": "score", "return": "episode_return"}[quantity]
     return lambda record: getattr(record, name)
+
+
+def _state(group: Group) -> str:
+    """What to add to the name of a group that has no finished seed."""
+    if group.finished:
+        return ""
+    return " (running)" if group.with_status("running") else " (failed)"
 
 
 def _short(label: str) -> str:

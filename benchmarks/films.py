@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +15,17 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from gqn_transfer.agents.build import observe
+from gqn_transfer.agents.eyes import encode_views
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.agents.saving import RECORD, load_agent
 from gqn_transfer.checkpoint import CheckpointError
-from gqn_transfer.encoder import load_encoder, load_gqn
+from gqn_transfer.encoder import Encoder, load_encoder, load_gqn
 from gqn_transfer.envs.cameras import SECOND_CAMERA
 from gqn_transfer.files import write_atomic
 from gqn_transfer.model import GQN
 
 from .animation import save_animation
+from .cells import Cell
 from .evaluation import EVALUATION_SEED
 from .interrupted import AGENT
 from .records import CellRecord, RecordError, film_path, read_suite
@@ -32,7 +35,8 @@ from .work import cell_folder
 
 SEEN = "the task; what the agent sees"
 DRAWN = "; the scene from a camera that it does not have; the same, drawn from the agent's own code"
-"""Captions of a film, without and with a GQN that draws."""
+BY_ITS_START = ", which it has trained on, by the generator of before"
+"""Captions of a film: without and with a GQN that draws; where it is that of a fine-tuned encoder's start."""
 
 
 class Film(NamedTuple):
@@ -45,14 +49,14 @@ class Film(NamedTuple):
 
 
 def write_films(folder: Path, methods: Sequence[str] = ()) -> list[Path]:
-    """Write FOLDER/films/*.gif: of each method, task and camera the first finished seed with a kept agent."""
+    """Write FOLDER/films/*.gif: of cells that differ in their seeds the first finished with a kept agent."""
     torch.set_num_threads(1)  # as the cell had
     records = [one for one in read_suite(folder) if one.status == "done" and _kept(folder, one)]
-    chosen: dict[tuple[str, str, str], CellRecord] = {}
+    chosen: dict[Path, CellRecord] = {}
     for record in records:
         cell = record.cell
         if METHODS[cell.method].observation == "pixels" and (not methods or cell.method in methods):
-            chosen.setdefault((cell.task, cell.camera, cell.method), record)
+            chosen.setdefault(film_path(folder, cell), record)
     if not chosen:
         raise RecordError(f"{folder} has no finished cell of such a method whose agent was kept")
     return [_write(folder, record) for record in chosen.values()]
@@ -75,10 +79,53 @@ def film_of(folder: Path, record: CellRecord) -> Film:
     encoder = load_encoder(source) if METHODS[cell.method].needs_encoder else None
     training = make_venv(cell, cell.run_options["num_envs"])
     agent = load_agent(cell_folder(folder, cell) / AGENT, training, encoder)
-    draws = METHODS[cell.method].eyes == "cached" and TRAINED_BY[cell.method] == "gqn"
     watched = Watched(make_venv(cell, 1, render_mode="rgb_array"))
     venv = observe(cell.method, watched, encoder, views=cell.agent_options.get("views", 1))
-    return play(agent, venv, watched, _generator(source) if draws else None, cell.seed)
+    return play(agent, venv, watched, _artist(agent, cell, source, encoder), cell.seed)
+
+
+@dataclass(frozen=True)
+class Artist:
+    """Draws the scene from the code that an agent acts on."""
+
+    gqn: GQN
+    encoder: Encoder
+    """Whose code it is, and on what scale the agent has it."""
+    caption: str = DRAWN
+
+    @torch.no_grad()
+    def draw(self, observation: dict[str, np.ndarray]) -> np.ndarray:
+        """What the GQN predicts for the second camera from one observation of the agent: uint8 (H, W, 3)."""
+        if "representation" in observation:
+            code = torch.from_numpy(observation["representation"]).float()
+            views = 1
+        else:
+            images = torch.from_numpy(observation["image"]).permute(0, 3, 1, 2)
+            code = encode_views(self.encoder, images, torch.from_numpy(observation["viewpoint"]))
+            views = images.shape[1] // 3
+        summed = (code * self.encoder.feature_std + self.encoder.feature_mean) * views
+        query = torch.from_numpy(SECOND_CAMERA.viewpoint)[None].float()
+        r = summed.unflatten(1, self.encoder.code_shape)
+        mean = self.gqn.predict(r, query, sample=False)[0].clamp(0, 1)
+        return (mean * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _artist(agent: BaseAlgorithm, cell: Cell, source: Path | str, encoder: Encoder | None) -> Artist | None:
+    """What draws from the agent's code; None where no generator belongs to it."""
+    row = METHODS[cell.method]
+    if row.auxiliary:
+        return Artist(agent.auxiliary.model.eval(), _own_encoder(agent))  # type: ignore[attr-defined]
+    gqn = _generator(source) if row.needs_weights and TRAINED_BY[cell.method] == "gqn" else None
+    if gqn is None or encoder is None:
+        return None
+    if row.trains_eyes:
+        return Artist(gqn, _own_encoder(agent), DRAWN + BY_ITS_START)
+    return Artist(gqn, encoder)
+
+
+def _own_encoder(agent: BaseAlgorithm) -> Encoder:
+    """The encoder that the agent has trained."""
+    return agent.policy.features_extractor.eyes.encoder  # type: ignore[union-attr, return-value]
 
 
 class Watched(VecEnvWrapper):
@@ -93,37 +140,29 @@ class Watched(VecEnvWrapper):
         return self.seen, rewards, dones, infos
 
 
-def play(agent: BaseAlgorithm, venv: VecEnv, watched: Watched, gqn: GQN | None, seed: int) -> Film:
+def play(agent: BaseAlgorithm, venv: VecEnv, watched: Watched, artist: Artist | None, seed: int) -> Film:
     """One deterministic episode, from the first start of the cell's evaluations."""
     venv.seed(EVALUATION_SEED + 1000 * seed)
     observations, done, frames = venv.reset(), False, []
     while not done:
-        frames.append(_frame(watched, gqn))
+        assert isinstance(observations, dict)
+        frames.append(_frame(watched, artist, observations))
         actions, _ = agent.predict(observations, deterministic=True)  # type: ignore[arg-type]
         observations, _, dones, _ = venv.step(actions)
         done = bool(dones[0])
-    return Film(SEEN if gqn is None else SEEN + DRAWN, frames)
+    return Film(SEEN if artist is None else SEEN + artist.caption, frames)
 
 
-def _frame(watched: Watched, gqn: GQN | None) -> tuple[np.ndarray, ...]:
+def _frame(
+    watched: Watched, artist: Artist | None, observations: dict[str, np.ndarray]
+) -> tuple[np.ndarray, ...]:
     assert isinstance(watched.seen, dict)
-    image, viewpoint = watched.seen["image"][..., :3], watched.seen["viewpoint"][..., :7]
-    picture = watched.get_images()[0]
+    image, picture = watched.seen["image"][0, ..., :3], watched.get_images()[0]
     assert picture is not None
-    if gqn is None:
-        return picture, image[0]
+    if artist is None:
+        return picture, image
     (truth,) = watched.env_method("seen_from", SECOND_CAMERA, indices=[0])
-    return picture, image[0], truth[0], _drawn(gqn, image, viewpoint)
-
-
-@torch.no_grad()
-def _drawn(gqn: GQN, image: np.ndarray, viewpoint: np.ndarray) -> np.ndarray:
-    """What the GQN predicts for the second camera from one view: uint8 (H, W, 3)."""
-    seen = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255
-    code = gqn.encode_views(seen, torch.from_numpy(viewpoint))
-    query = torch.from_numpy(SECOND_CAMERA.viewpoint)[None].float()
-    mean = gqn.predict(code, query, sample=False)[0].clamp(0, 1)
-    return (mean * 255).round().byte().permute(1, 2, 0).numpy()
+    return picture, image, truth[0], artist.draw(observations)
 
 
 def _source(folder: Path, encoder: str) -> Path | str:

@@ -32,16 +32,19 @@ def panel_headline(panel: Panel, comparison: Comparison | None) -> str:
 
 def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
     """How many of several panels show a clear gain: an interval wholly above 1."""
-    known = [one.ratio for one in comparisons if one is not None]
-    clear = sum(one.low > 1 for one in known)
-    method = next((one.method.method for one in comparisons if one is not None), "The GQN encoder")
+    known = [one for one in comparisons if one is not None]
     if not known:
         return f"No comparison yet: none of {len(comparisons)} settings has all that it takes."
+    clear: dict[str, list[bool]] = {}
+    for one in known:
+        clear.setdefault(one.method.method, []).append(one.ratio.low > 1)
+    counts = [f"{method} in {sum(each)} of {len(each)}" for method, each in clear.items()]
+    baselines = ", ".join(dict.fromkeys(one.baseline.method for one in known))
     waiting = len(comparisons) - len(known)
     note = f" ({waiting} not measured yet)" if waiting else ""
     return (
-        f"{method} clearly needs fewer interactions than the strongest raw-pixel baseline in "
-        f"{clear} of {len(comparisons)} settings{note}."
+        f"Clearly fewer interactions than the strongest raw-pixel baseline there is ({baselines}): "
+        f"{', '.join(counts)} settings{note}."
     )
 
 
@@ -66,18 +69,18 @@ def _claim(comparison: Comparison, method: str, baseline: str, where: str) -> st
     if found.kind == "no_pairs":
         return f"{method} and {baseline} have no finished seed in common for {where}"
     if found.kind == "not_reached":
-        return f"Neither {method} nor {baseline} reaches {where} within {budget}"
+        return f"Neither {method} nor {baseline} reaches {where} within {budget}, by their median seeds"
     if found.kind == "at_least":
         more = two_digits(found.value, "at_least")
         return (
-            f"{method} reaches {where} and {baseline} does not within {budget}: "
+            f"{method} reaches {where} and the median seed of {baseline} does not within {budget}: "
             f"more than {more}x fewer interactions"
         )
     if found.kind == "at_most":
         most = two_digits(1 / found.value, "at_least")
         return (
-            f"{method} does not reach {where} within {comparison.method.budget:,.0f} steps and "
-            f"{baseline} does: more than {most}x as many interactions"
+            f"the median seed of {method} does not reach {where} within {comparison.method.budget:,.0f} "
+            f"steps and {baseline} does: more than {most}x as many interactions"
         )
     if abs(found.value - 1) <= LIKE:
         return f"{method} needs about as many interactions as {baseline} to reach {where}"

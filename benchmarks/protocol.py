@@ -1,9 +1,11 @@
 """The protocol applied to records: groups of seeds, panels to compare in, thresholds, ratios.
 
-A group is the cells that are equal but for the seed; a panel is the groups of one task, camera
-and algorithm. Only finished seeds count. A final score is the score of the last evaluation; the
-threshold is half the state oracle's mean final score. Failed seeds are left out on both sides
-of a pair and must be listed beside every number.
+A group is the cells that are equal but for the seed and the suite they belong to; a panel is the
+groups of one task, camera and algorithm. Only finished seeds count. A final score is the score of
+the last evaluation; the threshold is half the state oracle's mean final score. Areas are compared
+over the steps that both sides ran. Of a method with several settings the best one speaks, by area,
+as for every other method. Failed seeds are left out on both sides of a pair and must be listed
+beside every number.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import PurePath
 import numpy as np
 
 from .cells import Cell
-from .records import CellRecord, Floats
+from .records import CellRecord, Floats, RecordError
 from .statistics import (
     Estimate,
     Ratio,
@@ -74,7 +76,12 @@ class Group:
     @functools.cached_property
     def areas(self) -> Floats:
         """Area under the score curve of each finished seed: (S,)."""
-        return np.array([area_under_curve(record.steps, record.score) for record in self.finished])
+        return self.areas_until(math.inf)
+
+    def areas_until(self, steps: float) -> Floats:
+        """The same of the evaluations up to `steps`: what can be compared with a group that ran no longer."""
+        early = [(one.steps[one.steps <= steps], one.score[one.steps <= steps]) for one in self.finished]
+        return np.array([area_under_curve(x, y) if x.size else math.nan for x, y in early])
 
     def times(self, threshold: float | None) -> Floats:
         """Steps to the threshold of each finished seed, inf if censored, nan without one: (S,)."""
@@ -110,7 +117,7 @@ class Panel:
     algo: str
     groups: tuple[Group, ...]
     oracle: Group | None
-    """The state oracle: of this panel, else of another camera or algorithm of the task."""
+    """The state oracle: of this panel, else of another camera or algorithm of the task; its best setting."""
 
     @property
     def title(self) -> str:
@@ -126,6 +133,12 @@ class Panel:
         if self.oracle is None or not self.oracle.final_scores.mean():
             return None
         return float(self.oracle.final_scores.mean() / 2)
+
+    def best_of(self, groups: Iterable[Group]) -> Group | None:
+        """The one with the largest mean area, over the steps that all of them ran."""
+        found = list(groups)
+        steps = min((group.budget for group in found), default=math.nan)
+        return max(found, key=lambda group: float(group.areas_until(steps).mean()), default=None)
 
     def groups_of(self, methods: Iterable[str]) -> list[Group]:
         """Groups with a finished seed of the methods, in the order of `methods`."""
@@ -164,7 +177,7 @@ def compare(panel: Panel, method: Group, baseline: Group, rng: np.random.Generat
     before = (baseline.extra_frames, method.extra_frames)
     budgets = (baseline.budget, method.budget)
     late = (budgets[0] + before[0], budgets[1] + before[1])
-    mine, other = (_on_seeds(group, seeds, group.areas) for group in (method, baseline))
+    mine, other = (_on_seeds(group, seeds, group.areas_until(min(budgets))) for group in (method, baseline))
     return Comparison(
         method,
         baseline,
@@ -192,12 +205,13 @@ def curve_of(
 
 def strongest_baseline(panel: Panel) -> Group | None:
     """The raw-pixel group with the largest mean area, so that no weak one flatters a method."""
-    return max(panel.groups_of(RAW_PIXELS), key=lambda g: float(g.areas.mean()), default=None)
+    return panel.best_of(panel.groups_of(RAW_PIXELS))
 
 
 def headliner(panel: Panel) -> Group | None:
-    """The group that the headline speaks of."""
-    return next(iter(panel.groups_of(HEADLINERS)), None)
+    """The group that the headline speaks of: the best setting of the first method that has any."""
+    found = panel.groups_of(HEADLINERS)
+    return panel.best_of(group for group in found if group.method == found[0].method)
 
 
 def _key(record: CellRecord) -> tuple[str, str, str]:
@@ -206,14 +220,31 @@ def _key(record: CellRecord) -> tuple[str, str, str]:
 
 def _groups(records: list[CellRecord]) -> tuple[Group, ...]:
     """Groups of one panel; a method with several groups names in its label what differs."""
-    cells = sorted({one.cell._replace(seed=0) for one in records}, key=_rank)
+    cells = sorted({_setting(one.cell) for one in records}, key=_rank)
     found = []
     for cell in cells:
         alike = [other for other in cells if other.method == cell.method]
-        own = [record for record in records if record.cell._replace(seed=0) == cell]
-        own.sort(key=lambda record: record.cell.seed)
-        found.append(Group(_label(cell, alike), alike.index(cell), cell, tuple(own)))
+        own = _once([record for record in records if _setting(record.cell) == cell])
+        found.append(Group(_label(cell, alike), alike.index(cell), cell, own))
     return tuple(found)
+
+
+def _setting(cell: Cell) -> Cell:
+    """What the cells of a group have in common: suites may share a folder, and cells."""
+    return cell._replace(seed=0, suite="")
+
+
+def _once(records: Iterable[CellRecord]) -> tuple[CellRecord, ...]:
+    """One record for each seed, by seed; RecordError if a seed ran twice, in two suites, to other results."""
+    by_seed: dict[int, CellRecord] = {}
+    for record in sorted(records, key=lambda one: (one.cell.seed, one.status != "done", one.cell.suite)):
+        first = by_seed.setdefault(record.cell.seed, record)
+        if record.status == "done" and not np.array_equal(first.score, record.score):
+            raise RecordError(
+                f"{first.cell.name} and {record.cell.name} are the same run in two suites, with other "
+                "results: keep one of them"
+            )
+    return tuple(by_seed.values())
 
 
 def _rank(cell: Cell) -> tuple[int, str]:
@@ -236,8 +267,12 @@ def _label(cell: Cell, alike: list[Cell]) -> str:
 def _oracle(groups: list[Group], key: tuple[str, str, str]) -> Group | None:
     task, camera, algo = key
     fit = [g for g in groups if g.method == ORACLE and g.cell.task == task and g.finished]
-    near = lambda g: (g.cell.algo == algo, g.cell.camera == camera)  # noqa: E731
-    return max(fit, key=near, default=None)
+
+    def nearest_then_best(group: Group) -> tuple[bool, bool, float]:
+        near = (group.cell.algo == algo, group.cell.camera == camera)
+        return *near, float(group.final_scores.mean())
+
+    return max(fit, key=nearest_then_best, default=None)
 
 
 def _seeds(group: Group) -> set[int]:

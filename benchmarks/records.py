@@ -171,8 +171,8 @@ def planned_cells(folder: Path) -> list[dict[str, Any]]:
 
 
 def film_path(folder: Path, cell: Cell) -> Path:
-    """Where the film of an agent of the cell's task, camera and method lies, if there is one."""
-    return Path(folder) / "films" / f"{cell.task}-{cell.camera}-{cell.method}.gif".lower()
+    """Where the film of an agent of the cell, of whatever seed, lies, if there is one."""
+    return Path(folder) / "films" / f"{cell._replace(seed=0, suite='').name}.gif"
 
 
 def read_encoders(folder: Path) -> list[EncoderRecord]:

@@ -46,7 +46,7 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
     records, rng = read_suite(folder), np.random.default_rng(SEED)
     analyses = [analyse(panel, rng) for panel in panels_of(records)]
     target.mkdir(parents=True, exist_ok=True)
-    groups = [one for one in together(panels_of(records), rng) if len(one.tasks) > 1]
+    groups = together(panels_of(records), rng)
     figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
     figures |= {one.slug: [_write_profile(target, one)] for one in groups}
     write_tables(target, _headline(analyses), analyses, groups)
@@ -108,7 +108,7 @@ def _page(
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     info = read_suite_info(folder)
     return template.render(
-        suite=records[0].cell.suite,
+        suite=", ".join(dict.fromkeys(record.cell.suite for record in records)),
         headline=_headline(analyses),
         analyses=analyses,
         together=groups,
@@ -138,8 +138,8 @@ def _methods(analyses: list[Analysis]) -> list[tuple[str, str]]:
 
 
 def _films(folder: Path, panel: Panel) -> list[Row]:
-    """The panel's films of agents, one a method."""
-    found = {group.method: film_path(folder, group.cell) for group in panel.groups}
+    """The panel's films of agents, one a group."""
+    found = {group.label: film_path(folder, group.cell) for group in panel.groups}
     return [
         {"method": method, "source": _embed(path.read_bytes(), "gif"), "text": _comment(path)}
         for method, path in found.items()
@@ -164,6 +164,10 @@ def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list
         text = f"Curves of {quantity} against environment steps, {panel.title}"
         curves = curve_figure(panel, quantity, rng)
         written.append(_write_figure(target, f"{panel.slug}-{quantity}", curves, text))
+    if any(group.extra_frames for group in panel.groups):
+        text = f"Curves of success against frames rendered, pretraining's included, {panel.title}"
+        curves = curve_figure(panel, "success", rng, with_frames=True)
+        written.append(_write_figure(target, f"{panel.slug}-success-with-frames", curves, text))
     if (settings := settings_figure(panel, rng)) is not None:
         text = f"Success with every setting that was tried, {panel.title}"
         written.append(_write_figure(target, f"{panel.slug}-settings", settings, text))
@@ -173,7 +177,7 @@ def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list
 def _write_profile(target: Path, group: Together) -> Row:
     from .figures import profile_figure  # slow
 
-    text = f"Performance profiles over {len(group.tasks)} tasks"
+    text = f"Performance profiles over {', '.join(group.tasks)}"
     return _write_figure(target, f"{group.slug}-profile", profile_figure(group), text)
 
 

@@ -171,21 +171,22 @@ def ratio(
 ) -> Ratio:
     """Median T(baseline) (S,) / median T(method) (S,), paired by seed, inf where censored.
 
-    `budgets` are those of baseline and method, where their runs stopped. The interval resamples
-    seeds, the same for both sides. A resample with a censored median is known only within
-    bounds, [budget / T, inf], [0, T / budget] or [0, inf]; the interval takes the low quantile of
-    the lower bounds and the high quantile of the upper ones, so censoring can only widen it.
+    `budgets` are those of baseline and method, where their runs stopped: a censored seed takes
+    its budget at least, and anything at most, and so a median that one enters, alone or as half of
+    it, is known only within bounds. The interval resamples seeds, the same for both sides, and takes
+    the low quantile of the lower bounds and the high quantile of the upper ones, so that censoring
+    can only widen it.
     """
     pair = np.stack(_paired(baseline, method, empty=True))
     count = pair.shape[1]
     if count == 0:
         return Ratio("no_pairs", math.nan, math.nan, math.nan, 0)
-    low, high = _ratio_bounds(np.median(pair, axis=1, keepdims=True), budgets)
+    low, high = _ratio_bounds(pair[:, None], budgets)
     value_low, value_high = float(low[0]), float(high[0])
     interval = (math.nan, math.nan)
     if count > 1:
         chosen = rng.integers(count, size=(resamples, count))
-        lows, highs = _ratio_bounds(np.median(pair[:, chosen], axis=-1), budgets)
+        lows, highs = _ratio_bounds(pair[:, chosen], budgets)
         # Steps, not interpolation: inf times 0 is nan.
         interval = (
             float(np.quantile(lows, 0.025, method="lower")),
@@ -219,12 +220,13 @@ def two_digits(value: float, kind: str = "estimate") -> str:
     return f"{outward.get(kind, round(scaled)) / 10**decimals:.{decimals}f}"
 
 
-def _ratio_bounds(medians: Floats, budgets: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Medians (2, R) of baseline and method, inf if censored -> lowest and highest ratio (R,)."""
-    lowest = np.minimum(medians, np.array(budgets)[:, None])
+def _ratio_bounds(times: Floats, budgets: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Times (2, R, S) of baseline and method, inf if censored -> lowest and highest ratio of medians (R,)."""
+    latest = np.median(times, axis=-1)
+    earliest = np.median(np.minimum(times, np.array(budgets)[:, None, None]), axis=-1)
     with np.errstate(invalid="ignore"):
-        low = np.where(np.isinf(medians[1]), 0.0, lowest[0] / medians[1])
-        high = np.where(np.isinf(medians[0]), np.inf, medians[0] / lowest[1])
+        low = np.where(np.isinf(latest[1]), 0.0, earliest[0] / latest[1])
+        high = np.where(np.isinf(latest[0]), np.inf, latest[0] / earliest[1])
     return low, high
 
 

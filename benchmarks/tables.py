@@ -15,6 +15,7 @@ import numpy as np
 from gqn_transfer.files import write_json, write_text
 
 from .across import Together
+from .protocol import Comparison
 from .statistics import Estimate
 from .summary import Analysis, Row, interval
 
@@ -30,9 +31,26 @@ def write_tables(
     write_text(folder / "summary.csv", as_csv(rows))
     write_json(
         folder / "summary.json",
-        {"headline": headline, "rows": rows, "together": [_plain(one) for one in groups]},
+        {
+            "headline": headline,
+            "rows": rows,
+            "comparisons": [_comparison(one, two) for one in analyses for two in one.comparisons.values()],
+            "together": [_plain(one) for one in groups],
+        },
     )
     write_text(folder / "table.tex", as_latex(analyses))
+
+
+def _comparison(analysis: Analysis, one: Comparison) -> dict[str, Any]:
+    """One method against one baseline, in numbers; null is what a censored seed leaves open."""
+    panel = analysis.panel
+    ratios = {name: getattr(one, name)._asdict() for name in ("ratio", "ratio_with_frames")}
+    return {
+        **{name: getattr(panel, name) for name in ("task", "camera", "algo", "threshold")},
+        **{"method": one.method.label, "baseline": one.baseline.label},
+        **{name: _plain(values) for name, values in ratios.items()},
+        "area_difference": _plain(one.area),
+    }
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -159,8 +159,7 @@ def test_a_full_disk_is_outlived_unless_it_lasts(failures: int, ends: bool, tmp_
         "claims.write_text = failing\n"
         f"with claims.claimed(Path({str(tmp_path / 'cell')!r})):\n    time.sleep(3.5)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == (claims.LOST if ends else 0)
     assert ("cannot be touched" in done.stderr) == ends

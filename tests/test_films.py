@@ -17,22 +17,26 @@ from gqn_transfer.encoder import find_checkpoint
 OPTIONS = (("batch_size", 250), ("episodes", 2), ("evaluate_every", 250), ("num_envs", 2))
 STATE = Cell("t", "Reach-v0", "state", "ppo", "fixed", "", 0, 250, OPTIONS)
 FROZEN = STATE._replace(method="gqn-frozen", encoder="jaco-small", camera="moving")
+STACKED = FROZEN._replace(camera="fixed", options=(*OPTIONS, ("views", 3)))
+TUNED = FROZEN._replace(method="gqn-finetune", camera="fixed")
 PIXELS = STATE._replace(method="pixels")
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("suite")
-    for cell in (STATE, FROZEN, PIXELS):
+    for cell in (STATE, FROZEN, STACKED, TUNED, PIXELS):
         encoder = find_checkpoint(cell.encoder) if cell.encoder else None
         run_cell(cell, cell_folder(folder, cell), encoder)
     return folder
 
 
-def test_a_frozen_gqns_film_has_its_own_drawing(suite: Path) -> None:
-    (record,) = (one for one in read_suite(suite) if one.cell == FROZEN)
+@pytest.mark.parametrize("cell", [FROZEN, STACKED, TUNED], ids=["one view", "three views", "fine-tuned"])
+def test_a_gqns_film_has_its_own_drawing(cell: Cell, suite: Path) -> None:
+    (record,) = (one for one in read_suite(suite) if one.cell == cell)
     film = film_of(suite, record)
-    assert film.caption.count(";") == 3
+    assert ("the generator of before" in film.caption) == (cell is TUNED)
+    assert film.caption.count(";") == 3, film.caption
     assert len(film.frames) == 50
     shapes = [picture.shape for picture in film.frames[0]]
     assert shapes == [(480, 480, 3), (64, 64, 3), (64, 64, 3), (64, 64, 3)]
@@ -45,14 +49,17 @@ def test_a_frozen_gqns_film_has_its_own_drawing(suite: Path) -> None:
 def test_films_of_all_that_look_and_their_place_in_the_report(suite: Path) -> None:
     before = write_report(suite).read_text()
     paths = write_films(suite)
-    assert set(paths) == {film_path(suite, FROZEN), film_path(suite, PIXELS)}
-    for path, pictures in zip(sorted(paths), (2, 4), strict=True):
+    expected = {film_path(suite, cell): 4 for cell in (FROZEN, STACKED, TUNED)} | {
+        film_path(suite, PIXELS): 2
+    }
+    assert set(paths) == set(expected)
+    for path, pictures in expected.items():
         with Image.open(path) as film:
             assert film.size == (pictures * 264 - 8, 256)
             assert film.n_frames > 1
     after = write_report(suite).read_text()
-    assert (before.count("data:image/gif"), after.count("data:image/gif")) == (0, 2)
-    assert after.count("drawn from the agent&#39;s own code") == 1  # raw pixels draw nothing
+    assert (before.count("data:image/gif"), after.count("data:image/gif")) == (0, 4)
+    assert after.count("drawn from the agent&#39;s own code") == 3  # raw pixels draw nothing
 
 
 def test_methods_are_chosen_and_a_folder_without_agents_is_named(suite: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks.cells import Cell
-from gqn_transfer.benchmarks.figures import STYLES, spread
+from gqn_transfer.benchmarks.figures import STYLES, curve_figure, spread
 from gqn_transfer.benchmarks.headlines import panel_headline
 from gqn_transfer.benchmarks.incidents import missing
 from gqn_transfer.benchmarks.protocol import METHOD_ORDER, compare, panels_of
-from gqn_transfer.benchmarks.records import CurveRow, append_row, read_suite
+from gqn_transfer.benchmarks.records import CurveRow, RecordError, append_row, read_suite
 from gqn_transfer.benchmarks.report import print_summary, write_report
 from gqn_transfer.benchmarks.tables import latex
 from gqn_transfer.files import write_json
@@ -31,9 +31,10 @@ FAILURE = "Traceback (most recent call last):\n  in train\nRuntimeError: <b>out 
 def write_cell(
     folder: Path, method: str, seed: int, reached: int | None, *, task: str = "Reach",
     encoder: str = "", top: float = 0.8, until: int = BUDGET, done: bool = True, failed: str = "",
+    suite: str = "toy",
 ) -> Cell:  # fmt: skip
     """A cell whose score jumps from 0 to `top` at `reached` steps, never if None."""
-    cell = Cell("toy", task, method, "ppo", "fixed", encoder, seed, BUDGET)
+    cell = Cell(suite, task, method, "ppo", "fixed", encoder, seed, BUDGET)
     place = folder / "cells" / cell.name
     place.mkdir(parents=True)
     config = {
@@ -118,7 +119,7 @@ def test_page_is_self_contained_and_reproducible(tmp_path: Path) -> None:
     page = write_report(tmp_path)
     html = page.read_text()
     assert not re.search(r"https?:|src=\"(?!data:)|<link|@import|url\((?!#)|<script .|<metadata", html)
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == 4  # success, return, success with frames, profile
     assert {path.suffix for path in page.parent.iterdir()} == {
         ".html",
         ".png",
@@ -182,7 +183,8 @@ def test_all_tasks_together(tmp_path: Path) -> None:
     text = text_of(write_report(tmp_path))
     assert "All 2 tasks, fixed camera" in text
     assert "gqn-frozen 0.75 (0.75–0.75)" in text
-    assert "3 seeds a task. Left out, since a task has no finished seed: random-frozen." in text
+    assert "Seeds a task: 3 of pixels-aug, 3 of gqn-frozen." in text
+    assert "Left out, since a task has no finished seed: random-frozen." in text
     assert "gqn-frozen 1.00 (1.00–1.00)" in text  # beats pixels on both tasks
     (group,) = json.loads((tmp_path / "report/summary.json").read_text())["together"]
     assert group["tasks"] == ["Grasp", "Reach"]
@@ -194,9 +196,117 @@ def test_all_tasks_together(tmp_path: Path) -> None:
     assert (tmp_path / "report/together-fixed-ppo-profile.svg").exists()
 
 
-def test_one_task_has_no_section_of_all(tmp_path: Path) -> None:
+def test_one_task_has_profiles_too_after_its_curves(tmp_path: Path) -> None:
     complete_suite(tmp_path)
-    assert "All 1 tasks" not in text_of(write_report(tmp_path))
+    text = text_of(write_report(tmp_path))
+    assert text.index("Of the oracle's score on Reach, fixed camera") > text.index(
+        "fewer interactions than each"
+    )
+    assert "gqn-frozen 1.00 (1.00–1.00)" in text  # beats pixels
+
+
+def test_a_task_just_begun_does_not_hide_the_others(tmp_path: Path) -> None:
+    several_tasks(tmp_path)
+    for method in ("state", "pixels-aug", "gqn-frozen"):
+        write_cell(tmp_path, method, 0, None if method == "pixels-aug" else 100, task="Push",
+                   done=method != "pixels-aug")  # fmt: skip
+    text = text_of(write_report(tmp_path))
+    assert "2 of 3 tasks, fixed camera" in text
+    assert "Not all methods have finished Push." in text
+
+
+def test_a_method_with_one_seed_costs_the_others_no_interval(tmp_path: Path) -> None:
+    several_tasks(tmp_path)
+    for task in ("Reach", "Grasp"):
+        write_cell(tmp_path, "gqn-finetune", 0, 100, task=task)
+    text = text_of(write_report(tmp_path))
+    assert "3 of gqn-frozen, 1 of gqn-finetune." in text
+    assert "gqn-frozen 0.75 (0.75–0.75)" in text
+
+
+def test_frames_of_pretraining_move_the_curve(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_report(tmp_path)
+    text = (tmp_path / "report/reach-fixed-ppo-success-with-frames.svg").read_text()
+    assert "environment steps and frames rendered for the eyes" in text
+    panel = panels_of(read_suite(tmp_path))[0]
+    axes = curve_figure(panel, "success", np.random.default_rng(0), with_frames=True).axes[0]
+    starts = sorted(line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) > 5)
+    assert starts == [0, 0, 0, 5000]
+
+
+def test_suites_may_share_a_folder(tmp_path: Path) -> None:
+    """The same oracle in two of them counts once; another result of the same run is refused."""
+    complete_suite(tmp_path)
+    for seed in range(3):
+        write_cell(tmp_path, "state", seed, 100, suite="other")
+        write_cell(tmp_path, "gqn-finetune", seed, 300, suite="other")
+    text = text_of(write_report(tmp_path))
+    assert list(rows_of(tmp_path)) == [
+        "state",
+        "pixels",
+        "pixels-aug",
+        "gqn-frozen",
+        "gqn-finetune",
+    ]
+    assert rows_of(tmp_path)["state"]["seeds"] == "0;1;2"
+    assert "Suite other, toy" in text
+    write_cell(tmp_path, "gqn-frozen", 0, 800, suite="other", encoder="conv")
+    with pytest.raises(RecordError, match="are the same run in two suites, with other results: keep one"):
+        write_report(tmp_path)
+
+
+def test_areas_are_compared_over_the_steps_that_both_ran(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_cell(tmp_path, "state", seed, 100)
+        write_cell(tmp_path, "pixels", seed, 300, until=2000)
+        write_cell(tmp_path, "gqn-frozen", seed, 300)
+    panel = panels_of(read_suite(tmp_path))[0]
+    _, baseline, method = panel.groups
+    found = compare(panel, method, baseline, np.random.default_rng(0))
+    assert found is not None
+    assert found.area.value == pytest.approx(0)
+    assert baseline.areas[0] > method.areas[0]
+
+
+def test_the_best_setting_speaks_for_a_method(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    for seed in range(3):
+        write_cell(tmp_path, "gqn-frozen", seed, 900, encoder="a-slow-one")
+        write_cell(tmp_path, "state", seed, 500, top=0.4, encoder="a-poor-one")
+    panel = panels_of(read_suite(tmp_path))[0]
+    assert panel.threshold == pytest.approx(0.4)
+    assert "gqn-frozen (conv) needs 3.5x fewer" in text_of(write_report(tmp_path))
+
+
+def test_the_summary_of_several_settings_counts_by_method(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    for seed in range(3):
+        write_cell(tmp_path, "state", seed, 100, task="Push")
+        write_cell(tmp_path, "pixels-aug", seed, 500, task="Push")
+        write_cell(tmp_path, "gqn-finetune", seed, 500, task="Push")
+    text = text_of(write_report(tmp_path))
+    assert "raw-pixel baseline there is (pixels-aug): gqn-finetune in 0 of 1, gqn-frozen in 1 of 1" in text
+
+
+def test_ratios_are_numbers_for_other_programs(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_report(tmp_path)
+    found = json.loads((tmp_path / "report/summary.json").read_text())["comparisons"]
+    pairs = {(one["method"], one["baseline"]): one for one in found}
+    ours = pairs["gqn-frozen", "pixels-aug"]["ratio"]
+    assert (ours["kind"], ours["value"], ours["low"], ours["pairs"]) == ("estimate", 3.5, 3.0, 3)
+    assert pairs["gqn-frozen", "pixels"]["ratio"]["high"] is None
+
+
+def test_a_group_that_has_failed_does_not_look_as_if_it_ran(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_cell(tmp_path, "ae-frozen", 0, 100, until=300, failed=FAILURE)
+    write_cell(tmp_path, "gqn-aux", 0, 100, until=300, done=False)
+    write_report(tmp_path)
+    text = (tmp_path / "report/reach-fixed-ppo-success.svg").read_text()
+    assert "ae-frozen (failed)" in text
+    assert "gqn-aux (running)" in text
 
 
 def test_settings_of_the_agents_are_told(tmp_path: Path) -> None:
@@ -289,7 +399,11 @@ def test_failed_cell_is_listed_and_left_out_on_both_sides(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
     [
-        (100, None, "gqn-frozen reaches 40 % success on Reach, fixed camera and pixels does not"),
+        (
+            100,
+            None,
+            "gqn-frozen reaches 40 % success on Reach, fixed camera and the median seed of pixels does",
+        ),
         (None, 400, "pixels does: more than 2.0x as many interactions"),
         (None, None, "Neither gqn-frozen nor pixels reaches 40 % success"),
         (300, 300, "about as many interactions as pixels"),
@@ -328,7 +442,7 @@ def test_several_tasks_share_a_page(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     write_cell(tmp_path, "pixels", 0, None, task="Push")
     text = text_of(write_report(tmp_path))
-    assert "in 1 of 2 settings (1 not measured yet)" in text
+    assert "gqn-frozen in 1 of 1 settings (1 not measured yet)" in text
     assert (tmp_path / "report" / "push-fixed-ppo-return.png").stat().st_size > 5000
 
 

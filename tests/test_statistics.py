@@ -179,6 +179,28 @@ def test_an_even_number_of_seeds_with_half_of_them_censored_is_censored() -> Non
 
 
 @pytest.mark.parametrize(
+    ("baseline", "method", "budgets", "text"),
+    [
+        ([110.0, 120.0, INF, INF], [50.0] * 4, (400, 400), ">5.2x"),  # the median is (120 + 400) / 2 at least
+        ([100.0, 100.0], [100.0, INF], (200, 200), "<0.67x"),  # and here (100 + 200) / 2
+        ([INF, INF], [50.0, 50.0], (200, 200), ">4.0x"),
+    ],
+)
+def test_bounds_hold_whatever_the_censored_seeds_would_have_taken(
+    baseline: list[float], method: list[float], budgets: tuple[float, float], text: str
+) -> None:
+    found = ratio(baseline, method, budgets, generator())
+    assert found.text == text
+    for late in (1.01, 1.3, 20.0):
+        times = [
+            np.where(np.isinf(side), late * budget, side)
+            for side, budget in zip((baseline, method), budgets, strict=True)
+        ]
+        truth = np.median(times[0]) / np.median(times[1])
+        assert truth >= found.value if found.kind == "at_least" else truth <= found.value
+
+
+@pytest.mark.parametrize(
     ("value", "kind", "text"),
     [
         (4.0, "at_least", "4.0"),
