@@ -31,6 +31,13 @@ class Algorithm:
     noise: float = 0.0
     """Deviation of the exploration's noise, where the policy has none of its own."""
 
+    def settings_for(self, num_envs: int) -> dict[str, Any]:
+        """Its settings with that many environments: as many gradient steps for each transition as ever."""
+        if not self.is_off_policy:
+            return dict(self.settings)
+        each = max(1, round(UPDATES * num_envs * self.settings["train_freq"]))
+        return {**self.settings, "gradient_steps": each}
+
     @property
     def is_off_policy(self) -> bool:
         """True if it learns from a replay buffer."""
@@ -57,9 +64,9 @@ REPLAY = {
     "tau": 0.01,
     "gamma": DISCOUNT,
     "train_freq": 1,
-    "gradient_steps": 8,
 }
-"""With 16 environments, eight updates for 16 transitions."""
+UPDATES = 0.5
+"""Gradient steps for each transition of off-policy algorithms. DrQ takes one, in twice the time."""
 
 ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
     {
@@ -92,7 +99,7 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
             ACTOR_CRITIC,
             {"eps": 1e-5},
         ),
-        "sac": Algorithm(RefillingSAC, REPLAY, {}, {}, CriticEyesSACPolicy),
+        "sac": Algorithm(RefillingSAC, {**REPLAY, "ent_coef": "auto_0.1"}, {}, {}, CriticEyesSACPolicy),
         "td3": Algorithm(RefillingTD3, REPLAY, {}, {}, CriticEyesTD3Policy, noise=0.2),
     }
 )

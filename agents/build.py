@@ -21,7 +21,7 @@ from .auxiliary import AuxiliaryBound
 from .bare_images import BareImagesPolicy
 from .encoded_vec_env import EncodedVecEnv
 from .extractors import GQNExtractor, PixelExtractor, VectorExtractor
-from .eyes import EncoderSource, shared
+from .eyes import EncoderSource, mark_of, shared
 from .inputs import fit_inputs
 from .knobs import Knobs, split
 from .methods import Method, combination, method_named
@@ -44,9 +44,17 @@ class Recipe:
 
 
 def observe(
-    method: str, venv: VecEnv, encoder: EncoderSource | None = None, device: str = "auto", views: int = 1
+    method: str,
+    venv: VecEnv,
+    encoder: EncoderSource | None = None,
+    device: str = "auto",
+    views: int = 1,
+    half: bool = False,
 ) -> VecEnv:
-    """`venv` as `method` sees it, the last `views` views together: for evaluation, without augmentation."""
+    """`venv` as `method` sees it, the last `views` views together: for evaluation, without augmentation.
+
+    half: features of a frozen encoder are float16.
+    """
     row = method_named(method)
     if row.needs_encoder and encoder is None:
         raise ValueError(f"method {method!r} needs an encoder: pass encoder=<name, path or Encoder>")
@@ -54,7 +62,7 @@ def observe(
         raise ValueError(f"method {method!r} uses no encoder, but one was given")
     if row.eyes == "cached":
         assert encoder is not None
-        venv = EncodedVecEnv(venv, encoder, device)
+        venv = EncodedVecEnv(venv, encoder, device, np.float16 if half else np.float32)
     return RecentViews(venv, views) if views > 1 else venv
 
 
@@ -76,7 +84,7 @@ def make_agent(
     algorithm, row = algorithm_named(algo), combination(method, algo)
     knobs, changed = split(method, overrides)
     _check_settings(algo, algorithm, changed)
-    settings = {**algorithm.settings, **changed}
+    settings = {**algorithm.settings_for(venv.num_envs), **changed}
     training = _training_env(method, venv, encoder, algorithm, knobs, seed, device)
     updates = algorithm.updates_per_step(settings, venv.num_envs)
     agent = algorithm.kind(
@@ -93,8 +101,8 @@ def make_agent(
     training.seed(environment_seed(seed))
     if row.auxiliary:
         _add_bound(agent, knobs.auxiliary_weight, seed)
-    fingerprint = shared(encoder).fingerprint if encoder is not None and row.needs_weights else ""
-    agent.recipe = Recipe(method, algo, seed, overrides, fingerprint)  # type: ignore[attr-defined]
+    mark = mark_of(encoder) if encoder is not None and row.needs_weights else ""
+    agent.recipe = Recipe(method, algo, seed, overrides, mark)  # type: ignore[attr-defined]
     return agent
 
 
@@ -115,7 +123,7 @@ def _training_env(
     row = method_named(method)
     if row.auxiliary:
         venv = SceneCollector(venv, np.random.default_rng([seed, 2]))
-    seen = observe(method, venv, encoder, device, knobs.views)
+    seen = observe(method, venv, encoder, device, knobs.views, knobs.half)
     shifted_here = knobs.shift and not algorithm.is_off_policy
     return RandomShiftVecEnv(seen, knobs.shift, _shift_rng(seed)) if shifted_here else seen
 

@@ -11,15 +11,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stable_baselines3.common.policies import BasePolicy
+import torch
+from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.sac.policies import MultiInputPolicy as _SACPolicy
 from stable_baselines3.td3.policies import MultiInputPolicy as _TD3Policy
+from torch import Tensor
 
 from .eyes import BorrowedEyes
 
 
+class LookingCritic(ContinuousCritic):
+    """A critic whose eyes are left out of the actor's loss: SB3 throws away what that says of them, after
+    a pass back through all of their layers."""
+
+    def forward(self, obs: Any, actions: Tensor) -> tuple[Tensor, ...]:
+        """Q-values (B, 1) of each network. Actions that need a gradient are the actor's."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not actions.requires_grad):
+            features = self.extract_features(obs, self.features_extractor)
+        inputs = torch.cat([features, actions], 1)
+        return tuple(network(inputs) for network in self.q_networks)
+
+
 class CriticEyesSACPolicy(_SACPolicy):
     """SAC: the actor has a trunk of its own on the critic's eyes."""
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
+        keywords = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return LookingCritic(**keywords).to(self.device)
 
     def _build(self, lr_schedule: Callable[[float], float]) -> None:
         super()._build(lr_schedule)

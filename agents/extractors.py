@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gqn_transfer.precision import autocast
 
-from .eyes import EYES, EncoderSource
+from .eyes import EYES, EncoderSource, check_range
 from .inputs import InputScale
 from .knobs import NETWORKS
 
@@ -101,9 +101,13 @@ class Convolutions(nn.Module):
             layers += [nn.Conv2d(channels, width, kernel, stride), nn.ReLU()]
             channels = width
         self.layers = nn.Sequential(*layers, nn.Flatten())
+        self._images_checked = False
 
     def forward(self, images: Tensor, viewpoints: Tensor | None = None) -> Tensor:
         """Images (B, channels, H, W), uint8 or in [0, 1] -> (B, features)."""
+        if not self._images_checked and images.any():  # the first ones that are no blank of the right shape
+            check_range(images)
+            self._images_checked = True
         return self.layers(scaled(images) if images.dtype == torch.uint8 else images)
 
 

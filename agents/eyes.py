@@ -11,12 +11,14 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from gqn_transfer.checkpoint import fingerprint
 from gqn_transfer.encoder import Encoder, load_encoder
 
 EncoderSource = Encoder | str | os.PathLike[str]
 """An encoder, or what `load_encoder` makes one of."""
-BRIGHTEST = 1.001
-"""Of a float image in [0, 1], rounding allowed."""
+BRIGHTEST, DARKEST = 1.001, 2 / 255
+"""Of the brightest pixel of float images in [0, 1], with room for rounding: below lies what was divided by
+255 twice."""
 
 _SHARED: WeakValueDictionary[str, Encoder] = WeakValueDictionary()
 
@@ -45,16 +47,9 @@ class EncoderEyes(nn.Module):
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """Standardised code (B, features_dim) of images (B, 3 M, H, W) in [0, 1], viewpoints (B, 7 M)."""
         if not self._images_checked:
-            self._check_range(images)
+            check_range(images)
+            self._images_checked = True
         return encode_views(self.encoder, images, viewpoints)
-
-    def _check_range(self, images: Tensor) -> None:
-        self._images_checked = True
-        if images.dtype != torch.uint8 and images.max() > BRIGHTEST:
-            raise ValueError(
-                f"float images up to {float(images.max()):g}: an encoder takes uint8, or floats in [0, 1]; "
-                "leave normalize_images=True in policy_kwargs, and the images of the environment uint8"
-            )
 
     def train(self, mode: bool = True) -> EncoderEyes:
         return self
@@ -107,13 +102,34 @@ class BorrowedEyes(nn.Module):
         return self._lender[0](images, viewpoints)
 
 
+def check_range(images: Tensor) -> None:
+    """ValueError for float images that were not divided by 255, or twice."""
+    if images.dtype == torch.uint8:
+        return
+    brightest = float(images.max())
+    if brightest > BRIGHTEST or 0 < brightest < DARKEST:
+        raise ValueError(
+            f"float images up to {brightest:g}: eyes take uint8, or floats in [0, 1]; leave "
+            "normalize_images=True in policy_kwargs, and the images of the environment uint8"
+        )
+
+
 def encode_views(encoder: Encoder, images: Tensor, viewpoints: Tensor) -> Tensor:
     """Standardised code (B, features_dim) of M views, one after the other in the channels of images
     (B, 3 M, H, W) and in viewpoints (B, 7 M)."""
-    views = images.shape[1] // 3
+    views, device = images.shape[1] // 3, images.device
+    images, viewpoints = (
+        each.to(encoder.feature_mean.device) for each in (images, viewpoints)
+    )  # it is shared
     if views > 1:
         images, viewpoints = images.unflatten(1, (views, 3)), viewpoints.unflatten(1, (views, 7))
-    return encoder.standardise(encoder(images, viewpoints), views)
+    return encoder.standardise(encoder(images, viewpoints), views).to(device)
+
+
+def mark_of(encoder: EncoderSource) -> str:
+    """The fingerprint of its weights, also of one that was made in place and has been given no name."""
+    found = shared(encoder)
+    return found.fingerprint or fingerprint(found.state_dict())
 
 
 def shared(encoder: EncoderSource) -> Encoder:
@@ -125,7 +141,8 @@ def shared(encoder: EncoderSource) -> Encoder:
 
 
 def freeze(encoder: Encoder) -> Encoder:
-    """Turn the encoder's parameters into buffers, in place: saved with it, invisible to optimisers."""
+    """Turn the encoder's parameters into buffers of their own memory, in place: saved with it, invisible to
+    optimisers, those made before among them."""
     if encoder.is_trained:
         raise ValueError(
             "this encoder is being trained inside a policy: features kept from it would be outdated; "
@@ -134,5 +151,5 @@ def freeze(encoder: Encoder) -> Encoder:
     for module in encoder.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             del module._parameters[name]
-            module.register_buffer(name, parameter.detach())
+            module.register_buffer(name, parameter.detach().clone())
     return encoder.eval()

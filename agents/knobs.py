@@ -23,6 +23,8 @@ class Knobs:
 
     views: int = 1
     """The last so many views are seen together."""
+    half: bool = False
+    """Features are kept as float16, in half the memory of a rollout or replay buffer: frozen encoders."""
     head_width: int = 256
     """Of both hidden layers of actor and critic."""
     shift: int = 2
@@ -69,5 +71,6 @@ def knobs_of(row: Method) -> tuple[str, ...]:
         "warm_up": row.eyes == "finetuned",
         "auxiliary_weight": row.auxiliary,
         "views": row.observation == "pixels",
+        "half": row.eyes == "cached",
     }
     return tuple(name for name in KNOBS if own.get(name, True))

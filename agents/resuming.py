@@ -124,7 +124,7 @@ def _restore_global_generators(facts: dict[str, Any], tensors: dict[str, Tensor]
     keys = tensors["numpy_keys"].numpy().astype(np.uint32)
     np.random.set_state((name, keys, position, has_gauss, gauss))  # noqa: NPY002
     torch.set_rng_state(tensors["torch"])
-    if "torch_cuda" in tensors:
+    if "torch_cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["torch_cuda"])
 
 

@@ -20,7 +20,7 @@ from gqn_transfer.checkpoint import fingerprint, read_tensors, write_tensors
 from gqn_transfer.files import read_json, write_json
 
 from .build import Recipe, make_agent
-from .eyes import EncoderSource, shared
+from .eyes import EncoderSource, mark_of
 from .optimiser import optimisers_of
 from .scene_collector import collectors_in
 
@@ -123,10 +123,10 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def _check_encoder(folder: Path, recipe: Recipe, encoder: EncoderSource | None) -> None:
-    if recipe.encoder and encoder is not None and shared(encoder).fingerprint != recipe.encoder:
+    if recipe.encoder and encoder is not None and mark_of(encoder) != recipe.encoder:
         raise AgentError(
-            f"{folder} was trained with the encoder {recipe.encoder}, this one is "
-            f"{shared(encoder).fingerprint}: pass the same"
+            f"{folder} was trained with the encoder {recipe.encoder}, this one is {mark_of(encoder)}: pass "
+            "the same"
         )
 
 

@@ -45,12 +45,12 @@ CONTESTS: Mapping[str, Contest] = MappingProxyType(
             (
                 LARGE_BATCHES,
                 {},
-                LARGE_BATCHES | {"vf_coef": 0.1},
-                LARGE_BATCHES | {"n_epochs": 10},
+                {**LARGE_BATCHES, "vf_coef": 0.1},
+                {**LARGE_BATCHES, "n_epochs": 10},
                 SMALL_STEPS,
             ),
         ),
-        "pixels-aug": Contest(400_000, (1100,), (LARGE_BATCHES | {"shift": 1},)),
+        "pixels-aug": Contest(400_000, (1100,), ({**LARGE_BATCHES, "shift": 1},)),
         "gqn-finetune": Contest(
             100_000,
             (1100,),

@@ -51,6 +51,11 @@ class Cell(NamedTuple):
         return {key: value for key, value in self.options if key in AGENT_OPTIONS}
 
     @property
+    def seen_as(self) -> dict[str, Any]:
+        """What of its settings shapes observations: arguments of `agents.build.observe`."""
+        return {key: value for key, value in self.options if key in ("views", "half")}
+
+    @property
     def as_json(self) -> dict[str, Any]:
         """Its fields as a table: what `from_json` takes."""
         return self._asdict() | {"options": dict(self.options)}

@@ -88,7 +88,7 @@ def bare_seconds(cell: Cell) -> float:
     encoder, options = load_encoder(cell.encoder), cell.run_options
     started = time.perf_counter()
     agent = make_agent(cell.method, make_venv(cell, options["num_envs"]), encoder=encoder, seed=cell.seed)
-    held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder)
+    held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder, **cell.seen_as)
     evaluate(agent, held_out, cell.seed)
     while agent.num_timesteps < cell.steps:
         agent.learn(options["evaluate_every"], reset_num_timesteps=False)

@@ -80,7 +80,7 @@ def film_of(folder: Path, record: CellRecord) -> Film:
     training = make_venv(cell, cell.run_options["num_envs"])
     agent = load_agent(cell_folder(folder, cell) / AGENT, training, encoder)
     watched = Watched(make_venv(cell, 1, render_mode="rgb_array"))
-    venv = observe(cell.method, watched, encoder, views=cell.agent_options.get("views", 1))
+    venv = observe(cell.method, watched, encoder, **cell.seen_as)
     return play(agent, venv, watched, _artist(agent, cell, source, encoder), cell.seed)
 
 
@@ -147,7 +147,7 @@ def play(agent: BaseAlgorithm, venv: VecEnv, watched: Watched, artist: Artist | 
     while not done:
         assert isinstance(observations, dict)
         frames.append(_frame(watched, artist, observations))
-        actions, _ = agent.predict(observations, deterministic=True)  # type: ignore[arg-type]
+        actions, _ = agent.predict(observations, deterministic=True)
         observations, _, dones, _ = venv.step(actions)
         done = bool(dones[0])
     return Film(SEEN if artist is None else SEEN + artist.caption, frames)

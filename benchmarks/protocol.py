@@ -18,6 +18,8 @@ from pathlib import PurePath
 
 import numpy as np
 
+from gqn_transfer.encoder import is_function
+
 from .cells import Cell
 from .records import CellRecord, Floats, RecordError
 from .statistics import (
@@ -255,7 +257,7 @@ def _rank(cell: Cell) -> tuple[int, str]:
 
 def _label(cell: Cell, alike: list[Cell]) -> str:
     parts = []
-    if len({other.encoder for other in alike}) > 1:
+    if len({other.encoder for other in alike}) > 1 or is_function(cell.encoder):
         parts.append(PurePath(cell.encoder).name or "no encoder")
     if len({other.steps for other in alike}) > 1:
         parts.append(f"{cell.steps:,} steps")

@@ -90,30 +90,32 @@ def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, how: 
         )
     if how.tensorboard:
         agent.tensorboard_log = str(folder / "tensorboard")
-    views = cell.agent_options.get("views", 1)
-    held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder, views=views)
+    held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder, **cell.seen_as)
     record = partial(_record, agent, held_out, cell, folder, started)
     if not goes_on:
         record()
+    before, learning = agent.num_timesteps, 0.0
     while agent.num_timesteps < cell.steps:
         if time.monotonic() > until:
             return {}
-        left = cell.steps - agent.num_timesteps
+        left, begun = cell.steps - agent.num_timesteps, time.monotonic()
         agent.learn(min(options["evaluate_every"], left), reset_num_timesteps=False)
+        learning += time.monotonic() - begun
         record()
         keep(agent, folder)
-    return _facts(agent, time.monotonic() - started) | {
+    pace = (agent.num_timesteps - before) / learning if learning else None
+    return _facts(agent, time.monotonic() - started, pace) | {
         "encoder_fingerprint": encoder.fingerprint if encoder and row.needs_weights else "",
         "scene_warning": warning,
     }
 
 
-def _facts(agent: BaseAlgorithm, seconds: float) -> dict[str, Any]:
-    """What is known of a finished agent."""
+def _facts(agent: BaseAlgorithm, seconds: float, pace: float | None) -> dict[str, Any]:
+    """What is known of a finished agent; `pace` leaves evaluations out, and is that of the last try."""
     return {
         "wall_seconds": round(seconds, 1),
         "env_steps": agent.num_timesteps,
-        "env_steps_per_second": round(agent.num_timesteps / seconds, 1),
+        "env_steps_per_second": None if pace is None else round(pace, 1),
         "gradient_steps": gradient_steps(agent),
         "auxiliary_frames": sum(collector.frames for collector in collectors_in(agent.get_env())),
     }

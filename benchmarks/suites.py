@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.encoder import is_function
 
 from .candidates import CONTESTS
 from .cells import OPTION_KEYS, Cell, Suite
@@ -55,6 +56,8 @@ def grid(
     """
     if unknown := [key for key in options if key not in OPTION_KEYS]:
         raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
+    if tuned and algo != "ppo":
+        raise ValueError(f"tuned settings are those of ppo, not of {algo}: leave tuned out")
     changed = {method: (tuned_settings(method) if tuned else {}) | options for method in methods}
     return tuple(
         Cell(
@@ -274,11 +277,14 @@ RESERVED: Mapping[str, str] = MappingProxyType(
 
 def with_encoder(suite: Suite, encoder: str) -> Suite:
     """The suite with `encoder` (a name, a path, or a function of your own) in place of the GQN's, also where
-    its architecture alone is taken. Controls of another training stay as they are."""
-    cells = tuple(
-        cell._replace(encoder=encoder) if TRAINED_BY.get(cell.method) == "gqn" else cell
-        for cell in suite.cells
-    )
+    its architecture alone is taken, but for a function's, whose network cannot be made anew. Controls of
+    another training stay as they are."""
+
+    def takes_it(cell: Cell) -> bool:
+        needs_config = METHODS[cell.method].eyes == "fresh"
+        return TRAINED_BY.get(cell.method) == "gqn" and not (needs_config and is_function(encoder))
+
+    cells = tuple(cell._replace(encoder=encoder) if takes_it(cell) else cell for cell in suite.cells)
     return dataclasses.replace(suite, cells=cells)
 
 

@@ -8,13 +8,14 @@ the cells or from the table alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from gqn_transfer.files import write_text
+from gqn_transfer.encoder import load_encoder
+from gqn_transfer.files import read_json, write_json, write_text
 
 from .artefacts import pretraining_frames, provenance, ready
 from .cells import Cell
@@ -85,6 +86,7 @@ def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any])
     how = How(pretraining_frames(encoder) if encoder else 0, facts)
     table = folder / f"{method}.csv"
     known = read_trials(table)
+    _same_search(table, method, config, load_encoder(encoder).fingerprint if encoder else "", facts)
 
     def run(cell: Cell, settings: Mapping[str, Any]) -> tuple[float, float]:
         place, written = cell_folder(folder, cell), known.get(cell.seed - SEED)
@@ -109,6 +111,27 @@ def search(method: str, folder: Path, config: TuneConfig, facts: dict[str, Any])
             write_text(table, as_csv(trials, list(space)))
         Console().print(f"{method} trial {number}: {trials[-1].value:.3f}, success {trials[-1].success:.0%}")
     return trials
+
+
+def _same_search(
+    table: Path, method: str, config: TuneConfig, encoder: str, facts: Mapping[str, Any]
+) -> None:
+    """Note beside `table` what it was made with; ValueError if it stems from another search."""
+    path = table.with_suffix(".json")
+    mine = {"method": method, "encoder_fingerprint": encoder, "first_seed": SEED, **asdict(config)}
+    del mine["trials"]  # more of them go on from the same ones
+    if not path.exists():
+        if table.exists():
+            raise ValueError(f"{table} does not say how it was made: name another folder, or delete it")
+        write_json(path, {"search": mine, **facts})
+        return
+    if (theirs := read_json(path)["search"]) != mine:
+        other = [
+            f"{key} {theirs.get(key)!r}, now {mine[key]!r}" for key in mine if theirs.get(key) != mine[key]
+        ]
+        raise ValueError(
+            f"{table} is of another search: {'; '.join(other)}. Name another folder, or delete it"
+        )
 
 
 def one_trial(

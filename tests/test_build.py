@@ -10,7 +10,7 @@ import pytest
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
-from gqn_transfer.agents.algorithms import ALGORITHMS
+from gqn_transfer.agents.algorithms import ALGORITHMS, UPDATES
 from gqn_transfer.agents.augmentation import RandomShiftReplayBuffer, RandomShiftVecEnv
 from gqn_transfer.agents.build import environment_seed, make_agent, observe
 from gqn_transfer.agents.encoded_vec_env import EncodedVecEnv
@@ -175,6 +175,23 @@ def test_the_warm_up_is_counted_in_environment_steps(make_venv: Make, encoder: E
     assert updates("ppo", batch_size=8, n_epochs=1) == 50
     assert updates("a2c", n_steps=4) == 50  # two environments
     assert updates("sac", gradient_steps=1) == 200
+
+
+@pytest.mark.parametrize("envs", [1, 2, 64])
+def test_replay_takes_as_many_updates_a_step_however_many_environments(envs: int) -> None:
+    algorithm = ALGORITHMS["sac"]
+    steps = algorithm.updates_per_step(algorithm.settings_for(envs), envs)
+    assert steps == max(UPDATES, 1 / envs)
+
+
+def test_features_of_half_the_memory_in_training_and_evaluation(make_venv: Make, encoder: Encoder) -> None:
+    agent = build("gqn-frozen", make_venv, encoder, half=True).learn(8)
+    assert agent.observation_space["representation"].dtype == np.float16
+    assert agent.rollout_buffer.observations["representation"].dtype == np.float16
+    seen = observe("gqn-frozen", make_venv(), encoder, "cpu", half=True)
+    assert seen.observation_space == agent.observation_space
+    with pytest.raises(ValueError, match="method 'pixels' has no half"):
+        build("pixels", make_venv, encoder, half=True)
 
 
 def test_td3_explores(make_venv: Make, encoder: Encoder) -> None:

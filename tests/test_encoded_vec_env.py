@@ -196,6 +196,24 @@ def test_single_environments_are_encoded_alike(
         EncodedObservation(fake_arm("state"), encoder)
 
 
+def test_a_single_environments_last_codes_are_seen_together(
+    fake_arm: type[gymnasium.Env], encoder: Encoder
+) -> None:
+    """As `RecentViews` does it for vectors of environments: an episode starts with its first one thrice."""
+    env = EncodedObservation(fake_arm(), encoder, "cpu", views=3)
+    one = EncodedObservation(fake_arm(), encoder, "cpu")
+    for seed in (5, 6):
+        codes = [one.reset(seed=seed)[0]["representation"]] * 3
+        seen = [env.reset(seed=seed)[0]["representation"]]
+        for _ in range(3):
+            codes.append(one.step(np.zeros(2))[0]["representation"])
+            seen.append(env.step(np.zeros(2))[0]["representation"])
+        for k, ours in enumerate(seen):
+            np.testing.assert_allclose(ours, np.mean(codes[k : k + 3], 0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="views=0: expected at least 1"):
+        EncodedObservation(fake_arm(), encoder, views=0)
+
+
 def test_names_of_encoders_load_alone(encoder: Encoder, trained_run: Path) -> None:
     assert load_encoder(trained_run) is not load_encoder(trained_run)
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from gqn_transfer.agents import eyes as module
 from gqn_transfer.agents.critic_eyes import CriticEyesSACPolicy, CriticEyesTD3Policy
-from gqn_transfer.agents.extractors import GQNExtractor
+from gqn_transfer.agents.extractors import Convolutions, GQNExtractor
 from gqn_transfer.agents.eyes import FrozenEyes, TrainedEyes, freeze
 from gqn_transfer.checkpoint import load_tensors
 from gqn_transfer.encoder import Encoder
@@ -146,6 +147,27 @@ def test_images_divided_twice_or_not_at_all(make_venv: Make, encoder: Encoder) -
         raw.learn(4)
 
 
+@pytest.mark.parametrize("brightest", [2.0, 1 / 255])
+def test_images_of_another_range_are_refused_by_all_eyes(encoder: Encoder, brightest: float) -> None:
+    images = torch.full((1, 3, 36, 36), brightest)
+    with pytest.raises(ValueError, match="eyes take uint8, or floats in"):
+        Convolutions("nature", 3)(images)
+    with pytest.raises(ValueError, match="eyes take uint8, or floats in"):
+        FrozenEyes(encoder)(images[..., :16, :16], torch.zeros(1, 7))
+    dark = torch.zeros(1, 3, 36, 36)
+    Convolutions("nature", 3)(dark)
+
+
+def test_a_frozen_encoder_does_not_follow_an_optimiser_that_was_made_before(encoder: Encoder) -> None:
+    parameters = list(encoder.parameters())
+    freeze(encoder)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(1)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
 def test_eyes_sum_views(encoder: Encoder) -> None:
     frozen = FrozenEyes(encoder)
     images, viewpoints = torch.rand(4, 6, 16, 16), torch.randn(4, 14)
@@ -220,6 +242,27 @@ def test_the_critic_alone_trains_the_eyes(make_venv: Make, encoder: Encoder) -> 
     eyes = {id(p) for p in agent.critic.features_extractor.eyes.parameters()}
     assert eyes <= in_critic
     assert not eyes & in_actor
+
+
+def test_the_actors_loss_does_not_run_back_through_the_critics_eyes(
+    make_venv: Make, encoder: Encoder
+) -> None:
+    agent = finetuned(make_venv(), encoder, SAC, CriticEyesSACPolicy)
+    observation = agent.policy.obs_to_tensor(agent.get_env().reset())[0]
+    actions, _ = agent.actor.action_log_prob(observation)
+    values = agent.critic(observation, actions)
+    plain = ContinuousCritic.forward(agent.critic, observation, actions)
+    for ours, theirs in zip(values, plain, strict=True):
+        assert torch.equal(ours, theirs)
+    gradients = [
+        torch.autograd.grad(torch.cat(each, 1).sum(), actions, retain_graph=True) for each in (values, plain)
+    ]
+    assert torch.equal(*(gradient for (gradient,) in gradients))
+    torch.cat(values, 1).sum().backward(retain_graph=True)
+    assert encoder_gradient(agent.critic) == 0
+    assert agent.actor.mu.weight.grad.abs().sum() > 0
+    torch.cat(plain, 1).sum().backward()
+    assert encoder_gradient(agent.critic) > 0  # what SB3 would have computed, and thrown away
 
 
 def test_sharing_as_sb3_does_it_trains_the_eyes_by_the_actor(make_venv: Make, encoder: Encoder) -> None:

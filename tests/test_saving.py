@@ -128,6 +128,17 @@ def test_another_encoder_is_refused(make_venv: Make, encoder: Encoder, tmp_path:
         load_agent(tmp_path, make_venv())
 
 
+def test_another_encoder_without_a_name_is_refused_too(
+    make_venv: Make, encoder: Encoder, tmp_path: Path
+) -> None:
+    first, other = (Encoder.untrained(encoder.config, seed) for seed in (0, 1))  # type: ignore[arg-type]
+    assert first.fingerprint == other.fingerprint == ""
+    save_agent(trained("gqn-frozen", make_venv, first), tmp_path)
+    loaded(tmp_path, "gqn-frozen", make_venv, Encoder.untrained(encoder.config, 0))  # type: ignore[arg-type]
+    with pytest.raises(AgentError, match=r"trained with the encoder [0-9a-f]{16}, this one is [0-9a-f]{16}"):
+        loaded(tmp_path, "gqn-frozen", make_venv, other)
+
+
 def test_any_encoder_of_the_architecture_serves_where_weights_are_new(
     make_venv: Make, encoder: Encoder, tmp_path: Path
 ) -> None:

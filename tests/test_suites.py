@@ -123,6 +123,18 @@ def test_the_architectures_control_gets_the_encoder_too() -> None:
     assert (arch.encoder, random.encoder) == ("mine", cells[1].encoder)
 
 
+def test_a_network_of_ones_own_takes_no_place_where_it_would_have_to_be_made_anew() -> None:
+    methods = dict.fromkeys(["pixels-gqn-arch", "gqn-aux", "gqn-finetune"], 1)
+    cells = grid("t", ["Reach-v0"], ["fixed"], methods, [0], "small")
+    ours = with_encoder(Suite("t", cells), "mine.py:make").cells
+    assert [cell.encoder for cell in ours] == ["jaco-small", "jaco-small", "mine.py:make"]
+
+
+def test_tuned_settings_are_those_of_ppo() -> None:
+    with pytest.raises(ValueError, match="tuned settings are those of ppo, not of sac"):
+        grid("t", ["Reach-v0"], ["fixed"], {"state": 1}, [0], tuned=True, algo="sac")
+
+
 def test_options_go_to_the_run_or_to_the_agent() -> None:
     options = (("episodes", 7), ("learning_rate", 1e-3), ("views", 3))
     cell = CELLS[0]._replace(options=options)

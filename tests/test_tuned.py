@@ -8,12 +8,14 @@ from gqn_transfer.agents.knobs import split
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.cells import AGENT_OPTIONS
 from gqn_transfer.benchmarks.search_space import DEFAULTS, TUNED, space_of
-from gqn_transfer.benchmarks.suites import SUITES
+from gqn_transfer.benchmarks.suites import SUITES, encoder_for
 from gqn_transfer.benchmarks.trials import Trial, as_csv, read_trials
 from gqn_transfer.benchmarks.tuned import FOLDER, tuned_settings
-from gqn_transfer.benchmarks.tuning import TuneConfig
-from gqn_transfer.files import write_text
+from gqn_transfer.benchmarks.tuning import TuneConfig, cell_of, worth
+from gqn_transfer.encoder import available_encoders, load_encoder
+from gqn_transfer.files import read_json, write_text
 
+RESULTS = Path(__file__).parents[1] / "docs/results"
 TRAIN_AN_ENCODER = ("pixels-gqn-arch", "gqn-finetune", "gqn-aux")
 
 
@@ -70,6 +72,23 @@ def test_the_tables_that_ship_hold_a_whole_search(method: str) -> None:
     for trial in trials.values():
         assert all(trial.settings[name] in choices for name, choices in space.items())
     assert path.read_text() == as_csv(list(trials.values()), list(space))
+
+
+@pytest.mark.parametrize("method", TUNED)
+def test_the_tables_follow_from_the_committed_trials(method: str) -> None:
+    for number, trial in read_trials(FOLDER / f"{method}.csv").items():
+        place = RESULTS / "tune/cells" / cell_of(method, number, trial.settings, TuneConfig()).name
+        assert worth(place) == pytest.approx((trial.value, trial.success), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", TUNED)
+def test_the_tables_are_of_the_encoders_that_ship(method: str) -> None:
+    """An encoder that changes asks for another search."""
+    found = read_json(FOLDER / f"{method}.json")
+    name = encoder_for(method, TuneConfig().family)
+    ships = name in available_encoders()
+    assert not ships or found["search"]["encoder_fingerprint"] == load_encoder(name).fingerprint
+    assert {"command", "machine", "versions"} <= set(found)
 
 
 def test_suites_take_what_was_found() -> None:

@@ -173,6 +173,18 @@ def test_a_table_answers_where_its_cells_are_gone(tmp_path: Path, run_as: RunAs)
     assert len(tuning.read_trials(table)) == 8
 
 
+def test_a_table_of_another_search_answers_nothing(tmp_path: Path, run_as: RunAs) -> None:
+    run_as(lambda cell: (0.1, 1.0))
+    search_in(tmp_path, 2)
+    with pytest.raises(
+        ValueError, match=r"another search: steps 1000, now 2000; .*camera 'fixed', now 'moving'"
+    ):
+        search("gqn-frozen", tmp_path, TuneConfig(trials=2, steps=2000, camera="moving"), {})
+    (tmp_path / "gqn-frozen.json").unlink()
+    with pytest.raises(ValueError, match="does not say how it was made"):
+        search_in(tmp_path, 2)
+
+
 def search_in(folder: Path, trials: int) -> list[Trial]:
     return search("gqn-frozen", folder, TuneConfig(trials=trials, steps=1000), {})
 
