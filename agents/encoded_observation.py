@@ -44,4 +44,4 @@ class EncodedObservation(gymnasium.ObservationWrapper[Observations, np.ndarray, 
         image, viewpoint = observation["image"], observation["viewpoint"]
         (code,) = encode_images(self.encoder, image[None], viewpoint[None])
         self._recent.extend([code] * (1 if self._recent else self._recent.maxlen or 1))
-        return replace_image(observation, np.mean(np.stack(self._recent), 0, dtype=np.float32))
+        return replace_image(observation, np.stack(self._recent).mean(0))

@@ -45,8 +45,11 @@ class Standing:
 class Together:
     """What panels say together."""
 
-    camera: str
+    place: str
+    """Camera and looks, as `Panel.place`."""
     algo: str
+    slug: str
+    """For names of files and links."""
     tasks: tuple[str, ...]
     tasks_left_out: tuple[str, ...]
     """Tasks that a method which runs on all of them has no finished seed on yet."""
@@ -56,25 +59,18 @@ class Together:
     left_out: tuple[str, ...]
     """Methods without a finished seed on each of `tasks`."""
 
-    @property
-    def slug(self) -> str:
-        """For names of files and links."""
-        return f"together-{self.camera}-{self.algo}".lower()
-
 
 def together(panels: Sequence[Panel], rng: np.random.Generator) -> list[Together]:
-    """For each camera and algorithm whose panels have an oracle."""
-    keys = dict.fromkeys((panel.camera, panel.algo) for panel in panels if panel.threshold is not None)
-    found = []
-    for camera, algo in keys:
-        own = [
-            one for one in panels if (one.camera, one.algo) == (camera, algo) and one.threshold is not None
-        ]
-        found.append(_together(camera, algo, own, rng))
+    """For each camera, look and algorithm whose panels have an oracle."""
+    alike: dict[str, list[Panel]] = {}
+    for panel in panels:
+        if panel.threshold is not None:
+            alike.setdefault(panel.slug.replace(panel.task.lower(), "together", 1), []).append(panel)
+    found = [_together(slug, own, rng) for slug, own in alike.items()]
     return [one for one in found if one.standings]
 
 
-def _together(camera: str, algo: str, panels: Sequence[Panel], rng: np.random.Generator) -> Together:
+def _together(slug: str, panels: Sequence[Panel], rng: np.random.Generator) -> Together:
     methods = _methods(panels)
     counted = _counted(panels, methods)
     found = {method: _best_setting(counted, method) for method in methods} if counted else {}
@@ -91,7 +87,8 @@ def _together(camera: str, algo: str, panels: Sequence[Panel], rng: np.random.Ge
     tasks = tuple(panel.task for panel in counted)
     others = tuple(panel.task for panel in panels if panel not in counted)
     left_out = tuple(method for method in methods if method not in scores)
-    return Together(camera, algo, tasks, others, standings, improvements, left_out)
+    place, algo = panels[0].place, panels[0].algo
+    return Together(place, algo, slug, tasks, others, standings, improvements, left_out)
 
 
 def _methods(panels: Sequence[Panel]) -> list[str]:

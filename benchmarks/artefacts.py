@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gqn_transfer.encoder import find_checkpoint, is_function
+from gqn_transfer.envs.registry import TASKS
 from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS
@@ -36,6 +37,7 @@ SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
     {
         "smoke": ScenesConfig(scenes=64, test_scenes=32, views=4),
         "reach-20k": ScenesConfig(),
+        "all-200k": ScenesConfig(scenes=200_000, views=5, randomize="full", tasks=tuple(TASKS)),
     }
 )
 """Name -> what to render."""
@@ -47,6 +49,9 @@ ENCODERS: Mapping[str, Recipe] = MappingProxyType(
         "reach-random": Recipe("reach-20k", "random"),
         "reach-ae": Recipe("reach-20k", "autoencoder"),
         "reach-supervised": Recipe("reach-20k", "regressor-20min"),
+        "jaco-256": Recipe("all-200k", "cpu-2h"),
+        "jaco-256-ae": Recipe("all-200k", "autoencoder-2h"),
+        "jaco-256-random": Recipe("all-200k", "random"),
     }
 )
 """Name in `Cell.encoder` -> recipe. Anything else there is a shipped name or a checkpoint's path."""

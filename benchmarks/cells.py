@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 from gqn_transfer.agents.knobs import KNOBS
 
 RUN_OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {"episodes": 50, "evaluate_every": 10_000, "num_envs": 16, "image_size": 64, "second_camera": False}
-)
-"""Episodes of an evaluation and steps between two of them; environments in step; their images."""
+    {
+        "episodes": 50, "evaluate_every": 10_000, "num_envs": 16, "image_size": 64, "second_camera": False,
+        "randomize": "none",
+    }
+)  # fmt: skip
+"""Episodes of an evaluation and steps between two of them; environments in step, their images and looks."""
 AGENT_OPTIONS = (
     *KNOBS, "learning_rate", "batch_size", "n_epochs", "n_steps", "ent_coef", "gae_lambda", "vf_coef",
     "max_grad_norm", "clip_range", "gamma", "gradient_steps", "train_freq", "buffer_size", "learning_starts",

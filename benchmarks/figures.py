@@ -161,7 +161,7 @@ def profile_figure(found: Together) -> Figure:
         axis.set_major_formatter(PercentFormatter(1.0))
     title_axes(
         axes,
-        f"{_tasks(found)}, {found.camera} camera, {found.algo.upper()}",
+        f"{_tasks(found)}, {found.place}, {found.algo.upper()}",
         "Share of runs above a score, 95 % band",
     )
     axes.set_xlabel("final score, of the state oracle's", fontsize=9, color=INK)

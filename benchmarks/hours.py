@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from types import MappingProxyType
 
+from gqn_transfer.agents.algorithms import ALGORITHMS
+from gqn_transfer.presets import PRESETS
+
 from .artefacts import ENCODERS, SCENES
 from .cells import Cell
 from .doctor import steps_per_second
@@ -20,10 +23,15 @@ PACES: Mapping[str, float] = MappingProxyType(
 )  # fmt: skip
 """Method -> training steps a second on one core, evaluations included: of the cells of `quick`; those of
 encoders that the agent trains are guesses from `agent_speed`."""
+OFF_POLICY_PACES: Mapping[str, float] = MappingProxyType(
+    {"pixels": 14.0, "pixels-aug": 14.0, "pixels-gqn-arch": 3.0, "gqn-finetune": 3.0}
+)
+"""The same of SAC and TD3, guesses from `agent_speed`; of methods that learn no eyes `FROZEN_OFF_POLICY`."""
+FROZEN_OFF_POLICY = 80.0
 REFERENCE = 2900.0
 """Steps a second of one environment with pixels on that machine, when idle, as `gqn-bench doctor` says."""
-ENCODER_HOURS = 0.75
-"""Of a suite's own encoder, on one core there."""
+SCENES_PER_HOUR = 430_000.0
+"""That a suite's own encoder is trained on, steps times batch, on one core there."""
 SMALL_SCENES = 1_000
 """Scenes below which a recipe is one for tests, and takes no time worth counting."""
 
@@ -31,8 +39,8 @@ SMALL_SCENES = 1_000
 def seconds_of(cells: Iterable[Cell]) -> float:
     """Wall time of all `cells` on all cores, with the encoders that they make for themselves."""
     cells = list(cells)
-    work = sum(cell.steps / PACES[cell.method] for cell in cells)
-    work += 3600 * ENCODER_HOURS * sum(map(_is_trained, {cell.encoder for cell in cells}))
+    work = sum(cell.steps / pace_of(cell) for cell in cells)
+    work += 3600 * sum(map(_encoder_hours, {cell.encoder for cell in cells}))
     return work / usable_cores() / speed()
 
 
@@ -42,6 +50,17 @@ def speed() -> float:
     return steps_per_second("pixels") / REFERENCE
 
 
-def _is_trained(encoder: str) -> bool:
+def pace_of(cell: Cell) -> float:
+    """Steps a second of a cell on one core of the reference."""
+    if ALGORITHMS[cell.algo].is_off_policy:
+        return OFF_POLICY_PACES.get(cell.method, FROZEN_OFF_POLICY)
+    return PACES[cell.method]
+
+
+def _encoder_hours(encoder: str) -> float:
+    """Of the pretraining of a recipe on one core; 0 for what is there already."""
     recipe = ENCODERS.get(encoder)
-    return recipe is not None and recipe.preset != "random" and SCENES[recipe.scenes].scenes > SMALL_SCENES
+    if recipe is None or SCENES[recipe.scenes].scenes <= SMALL_SCENES:
+        return 0.0
+    preset = PRESETS[recipe.preset]
+    return preset.steps * preset.batch / SCENES_PER_HOUR

@@ -1,7 +1,7 @@
 """The protocol applied to records: groups of seeds, panels to compare in, thresholds, ratios.
 
 A group is the cells that are equal but for the seed and the suite they belong to; a panel is the
-groups of one task, camera and algorithm. Only finished seeds count. A final score is the score of
+groups of one task, camera, algorithm and look. Only finished seeds count. A final score is the score of
 the last evaluation; the threshold is half the state oracle's mean final score. Areas are compared
 over the steps that both sides ran. Of a method with several settings the best one speaks, by area,
 as for every other method. Failed seeds are left out on both sides of a pair and must be listed
@@ -42,6 +42,8 @@ RAW_PIXELS = ("pixels-aug", "pixels", "pixels-gqn-arch")
 """The headline compares with the strongest of these, by area under the curve."""
 BASELINES = (*RAW_PIXELS, "random-frozen", "ae-frozen")
 """Methods that every other method is compared with."""
+LOOKS = {"none": "", "colors": ", random colours", "full": ", random colours, lights and textures"}
+"""What a title says of an environment's `randomize`."""
 EXTRA_FRAMES = ("pretraining_frames", "auxiliary_frames")
 """Keys of done.json: frames that an encoder was trained on, and those rendered for an auxiliary loss."""
 HEADLINERS = ("gqn-frozen", "gqn-finetune", "gqn-aux", "gqn-tier2")
@@ -117,17 +119,24 @@ class Panel:
     task: str
     camera: str
     algo: str
+    randomize: str
     groups: tuple[Group, ...]
     oracle: Group | None
-    """The state oracle: of this panel, else of another camera or algorithm of the task; its best setting."""
+    """The state oracle: of this panel, else of another one of the task; its best setting."""
 
     @property
     def title(self) -> str:
-        return f"{self.task}, {self.camera} camera"
+        return f"{self.task}, {self.place}"
+
+    @property
+    def place(self) -> str:
+        """What it has in common with panels of other tasks, but for the algorithm."""
+        return f"{self.camera} camera{LOOKS[self.randomize]}"
 
     @property
     def slug(self) -> str:
-        return f"{self.task}-{self.camera}-{self.algo}".lower().replace("/", "-")
+        look = "" if self.randomize == "none" else f"-{self.randomize}"
+        return f"{self.task}-{self.camera}{look}-{self.algo}".lower().replace("/", "-")
 
     @functools.cached_property
     def threshold(self) -> float | None:
@@ -162,9 +171,11 @@ class Comparison:
 
 
 def panels_of(records: list[CellRecord]) -> list[Panel]:
-    """Panels by task, camera and algorithm; groups in METHOD_ORDER."""
-    keys = sorted({(record.cell.task, record.cell.camera, record.cell.algo) for record in records})
-    groups = {key: _groups([record for record in records if _key(record) == key]) for key in keys}
+    """Panels by task, camera, algorithm and looks; groups in METHOD_ORDER."""
+    keys = sorted(
+        {_key(record.cell) for record in records}, key=lambda key: (key[:3], [*LOOKS].index(key[3]))
+    )
+    groups = {key: _groups([record for record in records if _key(record.cell) == key]) for key in keys}
     every = [group for key in keys for group in groups[key]]
     return [Panel(*key, groups[key], _oracle(every, key)) for key in keys]
 
@@ -216,8 +227,8 @@ def headliner(panel: Panel) -> Group | None:
     return panel.best_of(group for group in found if group.method == found[0].method)
 
 
-def _key(record: CellRecord) -> tuple[str, str, str]:
-    return record.cell.task, record.cell.camera, record.cell.algo
+def _key(cell: Cell) -> tuple[str, str, str, str]:
+    return cell.task, cell.camera, cell.algo, cell.run_options["randomize"]
 
 
 def _groups(records: list[CellRecord]) -> tuple[Group, ...]:
@@ -262,16 +273,18 @@ def _label(cell: Cell, alike: list[Cell]) -> str:
     if len({other.steps for other in alike}) > 1:
         parts.append(f"{cell.steps:,} steps")
     if len({other.options for other in alike}) > 1:
-        parts.append(" ".join(f"{key}={value}" for key, value in cell.options) or "no options")
+        own = [f"{key}={value}" for key, value in cell.options if key != "randomize"]
+        parts.append(" ".join(own) or "no options")
     return f"{cell.method} ({', '.join(parts)})" if parts else cell.method
 
 
-def _oracle(groups: list[Group], key: tuple[str, str, str]) -> Group | None:
-    task, camera, algo = key
+def _oracle(groups: list[Group], key: tuple[str, str, str, str]) -> Group | None:
+    task, camera, algo, randomize = key
     fit = [g for g in groups if g.method == ORACLE and g.cell.task == task and g.finished]
 
-    def nearest_then_best(group: Group) -> tuple[bool, bool, float]:
-        near = (group.cell.algo == algo, group.cell.camera == camera)
+    def nearest_then_best(group: Group) -> tuple[bool, bool, bool, float]:
+        _, its_camera, its_algo, its_looks = _key(group.cell)
+        near = (its_algo == algo, its_camera == camera, its_looks == randomize)
         return *near, float(group.final_scores.mean())
 
     return max(fit, key=nearest_then_best, default=None)

@@ -150,6 +150,7 @@ def make_venv(cell: Cell, count: int, render_mode: str | None = None) -> VecEnv:
             camera=cell.camera,
             image_size=options["image_size"],
             second_camera=options["second_camera"],
+            randomize=options["randomize"],
         )
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gqn_transfer.agents.methods import combination
 from gqn_transfer.envs.cameras import CAMERA_PATHS
+from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.registry import TASKS
 
 from .cells import OPTION_KEYS, RUN_OPTIONS, Cell, Suite
@@ -87,6 +88,7 @@ def _checked(suite: Suite, name: str) -> Suite:
         _refuse_unknown(name, "options", dict(cell.options), OPTION_KEYS)
         _refuse_unknown(name, "task", [cell.task], tuple(TASKS))
         _refuse_unknown(name, "camera", [cell.camera], tuple(CAMERA_PATHS))
+        _refuse_unknown(name, "randomize", [cell.run_options["randomize"]], RANDOMIZE)
         if combination(cell.method, cell.algo).needs_encoder != bool(cell.encoder):
             needs = "needs an encoder" if not cell.encoder else f"has no encoder, {cell.encoder!r} was given"
             raise ValueError(f"{name}: method {cell.method!r} {needs}")

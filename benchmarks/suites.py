@@ -32,6 +32,7 @@ FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "gqn": "jaco-small", "ae": "jaco-small-ae", "supervised": "jaco-small-supervised",
             "random": "reach-random",
         },
+        "256": {"gqn": "jaco-256", "ae": "jaco-256-ae", "random": "jaco-256-random"},
     }
 )  # fmt: skip
 """Family -> what trained an encoder -> its recipe in `artefacts.ENCODERS`, or its shipped name. Encoders of a
@@ -109,7 +110,11 @@ SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 EVERY_METHOD = tuple(name for name, row in METHODS.items() if not row.missing)
 TWO_METHODS = ("pixels-aug", "gqn-frozen")
 FROZEN_METHODS = ("pixels-aug", "random-frozen", "ae-frozen", "gqn-frozen")
-TRAINED_METHODS = ("pixels-gqn-arch", "gqn-finetune", "gqn-aux")
+OFF_POLICY: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"state": {}, "pixels-aug": {"shift": 3}, "gqn-frozen": {}}
+)
+"""Method -> options: a shift of 3 of 64 pixels is DrQ's 4 of 84."""
+THIRD_METHODS = ("pixels-gqn-arch", "supervised-frozen", "gqn-finetune", "gqn-aux")
 THIRD_TIER = (
     ("Grasp-v0", "moving"), ("Pose-v0", "moving"), ("Point-v0", "fixed"), ("Track-v0", "fixed"),
     ("Press-v0", "fixed"), ("Push-v0", "fixed"), ("Place-v0", "fixed"),
@@ -117,11 +122,17 @@ THIRD_TIER = (
 
 
 def raw_pixels(
-    suite: str, task: str, camera: str, methods: Iterable[str], seeds: Iterable[int]
+    suite: str,
+    task: str,
+    camera: str,
+    methods: Iterable[str],
+    seeds: Iterable[int],
+    family: str = "small",
+    **options: Any,
 ) -> tuple[Cell, ...]:
     """One task and camera of the comparison, tuned, with the oracle that its threshold comes from."""
     budgets = {"state": ORACLE_BUDGETS[task]} | dict.fromkeys(methods, RAW_PIXELS_BUDGETS[task])
-    return grid(suite, [task], [camera], budgets, seeds, family="small", tuned=True)
+    return grid(suite, [task], [camera], budgets, seeds, family, tuned=True, **options)
 
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
@@ -202,6 +213,29 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 for cell in raw_pixels("raw-pixels-a", "Reach-v0", camera, FROZEN_METHODS, range(5))
             ),
         ),
+        "raw-pixels-full": Suite(
+            "the same, fixed camera, with random colours, lights and textures, and encoders that know them",
+            raw_pixels(
+                "raw-pixels-full", "Reach-v0", "fixed", FROZEN_METHODS, range(5), "256", randomize="full"
+            ),
+        ),
+        "raw-pixels-sac": Suite(
+            "the same with SAC, untuned, raw pixels shifted as in DrQ: Reach, fixed camera, three seeds",
+            tuple(
+                cell
+                for method, options in OFF_POLICY.items()
+                for cell in grid(
+                    "raw-pixels-sac",
+                    ["Reach-v0"],
+                    ["fixed"],
+                    {method: 100_000},
+                    range(3),
+                    "small",
+                    algo="sac",
+                    **options,
+                )
+            ),
+        ),
         "raw-pixels-b": Suite(
             "second tier: Grasp and Pose, fixed camera, three seeds",
             tuple(
@@ -211,9 +245,9 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
         ),
         "raw-pixels-c": Suite(
-            "third tier: encoders that are trained on, on Reach; the moving camera; the other five tasks",
+            "third tier: encoders trained otherwise, on Reach; the moving camera; the other five tasks",
             (
-                *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", TRAINED_METHODS, range(3)),
+                *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", THIRD_METHODS, range(3)),
                 *(
                     cell
                     for task, camera in THIRD_TIER

@@ -21,13 +21,20 @@ def test_quick_takes_what_it_took() -> None:
     assert hours.seconds_of(SUITES["quick"].cells) == pytest.approx(18 * 60, rel=0.15)
 
 
+def test_raw_pixels_take_far_longer_from_a_replay_buffer() -> None:
+    (ppo,) = grid("t", ["Reach-v0"], ["fixed"], {"pixels-aug": 1000}, [0])
+    assert hours.pace_of(ppo._replace(algo="sac")) < 0.1 * hours.pace_of(ppo)
+    frozen = ppo._replace(method="gqn-frozen")
+    assert hours.pace_of(ppo._replace(algo="sac")) < hours.pace_of(frozen._replace(algo="td3"))
+
+
 def test_oracle_takes_what_it_took() -> None:
     assert hours.seconds_of(SUITES["oracle"].cells) == pytest.approx(38 * 60, rel=0.2)
 
 
 def test_encoders_of_a_suites_own_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shipped, own = (hours.seconds_of(SUITES[name].cells) for name in ("quick", "from-scratch"))
-    assert own - shipped == pytest.approx(0.75 * 3600 / 2)
+    assert own - shipped == pytest.approx(0.75 * 3600 / 2, rel=0.05)
     cells = grid("t", ["Reach-v0"], ["fixed"], {"state": 1000}, [0])
     slow = hours.seconds_of(cells)
     monkeypatch.setattr(hours, "speed", lambda: 4.0)

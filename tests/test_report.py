@@ -31,10 +31,10 @@ FAILURE = "Traceback (most recent call last):\n  in train\nRuntimeError: <b>out 
 def write_cell(
     folder: Path, method: str, seed: int, reached: int | None, *, task: str = "Reach",
     encoder: str = "", top: float = 0.8, until: int = BUDGET, done: bool = True, failed: str = "",
-    suite: str = "toy",
+    suite: str = "toy", **options: object,
 ) -> Cell:  # fmt: skip
     """A cell whose score jumps from 0 to `top` at `reached` steps, never if None."""
-    cell = Cell(suite, task, method, "ppo", "fixed", encoder, seed, BUDGET)
+    cell = Cell(suite, task, method, "ppo", "fixed", encoder, seed, BUDGET, tuple(sorted(options.items())))
     place = folder / "cells" / cell.name
     place.mkdir(parents=True)
     config = {
@@ -254,6 +254,20 @@ def test_suites_may_share_a_folder(tmp_path: Path) -> None:
     write_cell(tmp_path, "gqn-frozen", 0, 800, suite="other", encoder="conv")
     with pytest.raises(RecordError, match="are the same run in two suites, with other results: keep one"):
         write_report(tmp_path)
+
+
+def test_random_looks_are_a_comparison_of_their_own(tmp_path: Path) -> None:
+    """Their own oracle sets their threshold; the same method is not one with two settings."""
+    complete_suite(tmp_path)
+    for seed in range(3):
+        write_cell(tmp_path, "state", seed, 100, top=0.6, randomize="full")
+        write_cell(tmp_path, "gqn-frozen", seed, 300, randomize="full", encoder="conv")
+    plain, full = panels_of(read_suite(tmp_path))
+    assert (plain.threshold, full.threshold) == (pytest.approx(0.4), pytest.approx(0.3))
+    assert full.title == "Reach, fixed camera, random colours, lights and textures"
+    assert [group.label for group in full.groups] == ["state", "gqn-frozen"]
+    write_report(tmp_path)
+    assert (tmp_path / "report/reach-fixed-full-ppo-success.svg").exists()
 
 
 def test_areas_are_compared_over_the_steps_that_both_ran(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_names_are_those_of_the_table() -> None:
         (CELL.replace("task", "tsk"), rf"unknown keys of a \[\[cell\]\] tsk; known: {', '.join(CELL_KEYS)}"),
         (CELL.replace("pixels-aug", "gqn-aux"), "'gqn-aux' does not go with algorithm 'sac'"),
         (CELL.replace("views = 3", "view = 3"), "unknown options view; known: episodes"),
+        (CELL.replace("views = 3", 'randomize = "all"'), "unknown randomize all; known: none, colors, full"),
         (CELL + CELL, "the same cell is listed twice"),
         ("description = 'none'", r"has no cells: give it a \[\[grid\]\]"),
         ("grid = ", r"mine\.toml: Invalid value"),

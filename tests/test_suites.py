@@ -9,6 +9,7 @@ from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES
 from gqn_transfer.benchmarks.cells import OPTION_KEYS, Cell, Suite
+from gqn_transfer.benchmarks.run_cell import make_venv
 from gqn_transfer.benchmarks.suites import (
     FAMILIES,
     ORACLE_BUDGETS,
@@ -92,7 +93,18 @@ def test_tiers_of_the_comparison_hold_all_tasks_once() -> None:
     for cell in cells:
         assert cell.steps == (ORACLE_BUDGETS if cell.method == "state" else RAW_PIXELS_BUDGETS)[cell.task]
     reach = {cell.method for cell in cells if (cell.task, cell.camera) == ("Reach-v0", "fixed")}
-    assert reach == set(METHODS) - {"pixels", "supervised-frozen", "gqn-tier2"}
+    assert reach == set(METHODS) - {"pixels", "gqn-tier2"}
+
+
+def test_the_comparison_in_random_looks_and_with_another_algorithm() -> None:
+    full = SUITES["raw-pixels-full"].cells
+    assert {cell.run_options["randomize"] for cell in full} == {"full"}
+    assert {cell.encoder for cell in full} == {"", *FAMILIES["256"].values()}
+    assert {SCENES[ENCODERS[name].scenes].randomize for name in FAMILIES["256"].values()} == {"full"}
+    sac = SUITES["raw-pixels-sac"].cells
+    assert {(cell.method, cell.algo) for cell in sac} == {
+        (method, "sac") for method in ("state", "pixels-aug", "gqn-frozen")
+    }
 
 
 def test_reserved_suites_say_what_for() -> None:
@@ -136,11 +148,14 @@ def test_tuned_settings_are_those_of_ppo() -> None:
 
 
 def test_options_go_to_the_run_or_to_the_agent() -> None:
-    options = (("episodes", 7), ("learning_rate", 1e-3), ("views", 3))
+    options = (("episodes", 7), ("learning_rate", 1e-3), ("randomize", "full"), ("views", 3))
     cell = CELLS[0]._replace(options=options)
     assert cell.run_options["episodes"] == 7
     assert cell.run_options["num_envs"] == 16
     assert cell.agent_options == {"learning_rate": 1e-3, "views": 3}
+    assert cell.seen_as == {"views": 3}
+    (look,) = make_venv(cell, 1).get_attr("setting", [0])
+    assert (look.randomize, look.camera) == ("full", cell.camera)
 
 
 def test_families_name_encoders_of_one_architecture() -> None:
