@@ -258,7 +258,7 @@ def run(
         time_limit: Minutes after which nothing is started and running cells stop at their next evaluation.
         retry_failed: Run cells again that have failed.
         tensorboard: Write events too, in cells/*/tensorboard; needs the extra `tensorboard`.
-        engine: local, or ray: on a cluster, which needs no shared disk; see docs/clusters.md.
+        engine: local, or ray: on a cluster, which needs no shared disk; see docs/clusters.
         ray: Of the engine ray.
     """
     from .engine import RunOptions, run_suite

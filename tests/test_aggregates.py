@@ -14,7 +14,7 @@ from gqn_transfer.benchmarks.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
-from gqn_transfer.benchmarks.statistics import Estimate, estimate, interquartile_mean
+from gqn_transfer.benchmarks.statistics import Estimate, estimate, interquartile_mean, sample_efficiency_curve
 
 
 def rng() -> np.random.Generator:
@@ -77,8 +77,26 @@ def test_profile_and_improvement_against_rliable() -> None:
     found = performance_profile(one, levels, rng())
     np.testing.assert_allclose(found[0], theirs["ours"])
     np.testing.assert_allclose(found[1:], bands["ours"], atol=0.05)
-    expected = metrics.probability_of_improvement(one, other)
-    assert probability_of_improvement(one, other, rng()).value == pytest.approx(expected)
+    values, intervals = library.get_interval_estimates(
+        {"pair": (one, other)}, metrics.probability_of_improvement, reps=2000
+    )
+    better = probability_of_improvement(one, other, rng())
+    assert better.value == pytest.approx(float(values["pair"]))
+    assert (better.low, better.high) == pytest.approx(intervals["pair"].ravel(), abs=0.03)
+
+
+def test_curves_against_rliable() -> None:
+    library = pytest.importorskip("rliable.library")
+    metrics = pytest.importorskip("rliable.metrics")
+    runs = np.stack([scores(seed, runs=8) for seed in range(3)], axis=-1)  # (runs, tasks, evaluations)
+    values, intervals = library.get_interval_estimates(
+        {"ours": runs},
+        lambda cube: np.array([metrics.aggregate_iqm(cube[..., k]) for k in range(cube.shape[-1])]),
+        reps=2000,
+    )
+    middle, low, high = sample_efficiency_curve(runs, rng())
+    np.testing.assert_allclose(middle, values["ours"])
+    np.testing.assert_allclose(np.stack([low, high]), intervals["ours"], atol=0.03)
 
 
 def test_a_profile_is_the_share_of_runs_above_each_level() -> None:

@@ -32,6 +32,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     """The command in a process group of its own."""
     program = "from gqn_transfer.benchmarks.cli import main; main()"
     arguments = ["run", str(folder / "kills.toml"), "--out", str(folder / "run"), "--workers", "2"]
+    arguments.append("--retry-failed")  # the cells of workers that were killed alone
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments], start_new_session=True, stdout=subprocess.DEVNULL,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -48,37 +49,66 @@ def figures(folder: Path) -> dict[str, list[list[float]]]:
 
 def done(folder: Path) -> dict[Path, int]:
     """The record of every finished cell, and when it was written."""
-    found = {path: path.stat().st_mtime_ns for path in folder.glob("run/cells/*/done.json")}
-    assert not any(read_json(path).get("failed") for path in found)
+    records = folder.glob("run/cells/*/done.json")
+    return {path: path.stat().st_mtime_ns for path in records if not read_json(path).get("failed")}
+
+
+def workers(parent: int) -> list[int]:
+    """Processes of a command that run cells."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            mother = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (place / "cmdline").read_text()
+        except (OSError, IndexError):
+            continue  # it has ended meanwhile
+        if mother == parent and "spawn_main" in command:
+            found.append(int(place.name))
     return found
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[list[float]]], float]:
-    """The curves, and the seconds that they take."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "kills.toml").write_text(SUITE)
+SHORT = SUITE.replace("2000", "1000").replace("3, 4, 5, 6, 7", "3")
+"""Half as many cells of half the length."""
+
+
+def curves_of(suite: str, folder: Path) -> tuple[dict[str, list[list[float]]], float]:
+    """Undisturbed: the curves, and the seconds that they take."""
+    folder.mkdir()
+    (folder / "kills.toml").write_text(suite)
     started = time.monotonic()
     assert start(folder).wait() == 0
     return figures(folder), time.monotonic() - started
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
-def test_killed_at_random(
-    kills: int, undisturbed: tuple[dict[str, list[list[float]]], float], tmp_path: Path
-) -> None:
-    rng, curves, seconds = np.random.default_rng(0), *undisturbed
-    rounds = 0
+@pytest.mark.parametrize(
+    ("suite", "kills"), [(SHORT, 3), pytest.param(SUITE, 100, marks=pytest.mark.slow)], ids=["short", "whole"]
+)
+def test_killed_at_random(suite: str, kills: int, tmp_path: Path) -> None:
+    curves, seconds = curves_of(suite, tmp_path / "undisturbed")
+    rng, rounds = np.random.default_rng(0), 0
     while kills:
         folder = tmp_path / str(rounds)
         folder.mkdir()
-        (folder / "kills.toml").write_text(SUITE)
+        (folder / "kills.toml").write_text(suite)
         kills -= killed_until_done(folder, rng, seconds, kills)
+        before = done(folder)
         assert start(folder).wait() == 0
         assert figures(folder) == curves
         assert len(done(folder)) == len(curves)
+        assert before.items() <= done(folder).items()
         assert not list(folder.glob("run/cells/*.lock"))
         rounds += 1
+
+
+def kill(process: subprocess.Popen[bytes], rng: np.random.Generator) -> None:
+    """The whole group; the parent alone, whose workers must follow; or a worker, which takes none along."""
+    how = rng.integers(3)
+    if how == 0:
+        os.killpg(process.pid, signal.SIGKILL)
+    elif how == 1 or not (found := workers(process.pid)):
+        os.kill(process.pid, signal.SIGKILL)
+    else:
+        os.kill(int(rng.choice(found)), signal.SIGKILL)
 
 
 def killed_until_done(folder: Path, rng: np.random.Generator, seconds: float, most: int) -> int:
@@ -87,11 +117,10 @@ def killed_until_done(folder: Path, rng: np.random.Generator, seconds: float, mo
     for count in range(most):
         process = start(folder)
         try:
-            process.wait(rng.uniform(0.1, 1) * seconds)
-            return count
+            if process.wait(rng.uniform(0.1, 1) * seconds) == 0:
+                return count
         except subprocess.TimeoutExpired:
-            whole_group = rng.random() < 0.5  # else the parent alone: its workers must follow
-            (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+            kill(process, rng)
             process.wait()
         after = done(folder)
         assert before.items() <= after.items()

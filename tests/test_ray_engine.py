@@ -151,8 +151,11 @@ def test_a_node_is_lost_and_no_cell(cluster: Any, whole: Path, tmp_path: Path) -
 
     threading.Thread(target=lose_a_node, daemon=True).start()
     options = RunOptions(ray=RayOptions(address=made.address))
-    progress = run_suite(Suite("five", cells), tmp_path, options, Console(file=io.StringIO()))
+    shown = io.StringIO()
+    progress = run_suite(Suite("five", cells), tmp_path, options, Console(file=shown, width=200))
     assert progress.count("done") == 5
+    for cell in cells:
+        assert shown.getvalue().count(f"{cell.name} ") == 1, "a cell ended twice"
     resumed = [read_json(cell_folder(tmp_path, cell) / "config.json").get("resumed_at") for cell in cells]
     assert any(resumed)
     for cell in cells:
