@@ -1,7 +1,7 @@
 """Settings that ran for longer than the search's trials, where those told nothing apart: one row each.
 
-Within the 100,000 steps of a trial raw pixels succeed in next to no episode, so that noise chose for them;
-and what is best for a frozen encoder need not be for one that is trained on. Rows differ from `DEFAULTS`.
+Within the 100,000 steps of a trial raw pixels succeed in next to no episode, so that noise might have chosen
+for them; and what is best for a frozen encoder need not be for one that is trained on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Contest:
     seeds: tuple[int, ...]
     """From 1,000 on: no result uses them."""
     rows: tuple[Mapping[str, Any], ...]
+    """What they change of `DEFAULTS`; the first has won, by the value of a trial."""
 
 
 LARGE_BATCHES: Mapping[str, Any] = MappingProxyType(
@@ -37,6 +38,8 @@ SMALL_STEPS: Mapping[str, Any] = MappingProxyType(
     }
 )  # fmt: skip
 """What it chose for the frozen GQN."""
+ONE_VIEW = {name: value for name, value in LARGE_BATCHES.items() if name != "views"}
+"""The same where an encoder is trained: every view more would cost as much again as nearly all the rest."""
 CONTESTS: Mapping[str, Contest] = MappingProxyType(
     {
         "pixels": Contest(
@@ -51,15 +54,17 @@ CONTESTS: Mapping[str, Contest] = MappingProxyType(
             ),
         ),
         "pixels-aug": Contest(400_000, (1100,), ({**LARGE_BATCHES, "shift": 1},)),
+        "pixels-gqn-arch": Contest(100_000, (1100,), (ONE_VIEW, {})),
         "gqn-finetune": Contest(
             100_000,
             (1100,),
             (
                 {"learning_rate": 1e-3, "batch_size": 125, "ent_coef": 0.001, "gae_lambda": 0.9},
                 {},
-                {name: value for name, value in LARGE_BATCHES.items() if name != "views"},
+                ONE_VIEW,
             ),
         ),
+        "gqn-aux": Contest(100_000, (1100,), (ONE_VIEW, {})),
     }
 )
 """Method -> its contest: suite `settings`."""

@@ -33,12 +33,12 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 TUNED = ("pixels-aug", "gqn-frozen", "random-frozen", "ae-frozen")
 INHERITS: Mapping[str, str] = MappingProxyType(
     {
-        "pixels": "pixels-aug", "pixels-gqn-arch": "pixels-aug", "gqn-aux": "pixels-aug",
-        "state": "gqn-frozen", "supervised-frozen": "gqn-frozen", "gqn-finetune": "gqn-frozen",
+        "random-frozen": "gqn-frozen", "state": "gqn-frozen", "supervised-frozen": "gqn-frozen",
         "gqn-tier2": "gqn-frozen",
     }
 )  # fmt: skip
-"""Method -> the nearest that is tuned, whose settings it takes, as far as it has them."""
+"""Method -> the nearest whose settings it takes, as far as it has them. The search's table of `random-frozen`
+tells nothing apart: it differs from the GQN's in its weights alone."""
 
 
 def space_of(method: str) -> dict[str, Choice]:

@@ -1,4 +1,4 @@
-"""The settings that `gqn-bench tune` has found: read from its committed tables, one for each tuned method."""
+"""The settings that `gqn-bench tune` and the contests have found: from committed tables and rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from gqn_transfer.agents.knobs import KNOBS, knobs_of
-from gqn_transfer.agents.methods import Method, method_named
+from gqn_transfer.agents.methods import method_named
 
+from .candidates import CONTESTS
 from .search_space import DEFAULTS, INHERITS
 from .trials import best_of, read_trials
 
@@ -18,22 +19,16 @@ FOLDER = Path(__file__).parent / "assets" / "tuned"
 def tuned_settings(method: str, folder: Path = FOLDER) -> dict[str, Any]:
     """What a method's cells change of the defaults; {} where nothing has been tuned yet.
 
-    A method that was not tuned takes the settings of the nearest one, as far as it has them; one that trains
-    an encoder takes the best of those with a single view.
+    Those of a contest, where there was one. A method that was not tuned takes the settings of the nearest
+    one, as far as it has them.
     """
     row = method_named(method)
-    trials = list(read_trials(folder / f"{INHERITS.get(method, method)}.csv").values())
-    if _pays_by_view(row):
-        trials = [trial for trial in trials if trial.settings["views"] == 1]
-    settings = best_of(trials).settings if trials else {}
+    source = INHERITS.get(method, method)
+    if source in CONTESTS:
+        settings = dict(CONTESTS[source].rows[0])
+    else:
+        trials = list(read_trials(folder / f"{source}.csv").values())
+        found = best_of(trials).settings if trials else {}
+        settings = {name: value for name, value in found.items() if value != DEFAULTS[name]}
     own = knobs_of(row)
-    return {
-        name: value
-        for name, value in settings.items()
-        if value != DEFAULTS[name] and (name not in KNOBS or name in own)
-    }
-
-
-def _pays_by_view(row: Method) -> bool:
-    """True if every view more costs as much again as nearly all the rest: an hour becomes three."""
-    return row.needs_encoder and row.trains_eyes
+    return {name: value for name, value in settings.items() if name not in KNOBS or name in own}

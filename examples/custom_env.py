@@ -104,7 +104,9 @@ def collect(folder: Path, scenes: int, views: int, rng: np.random.Generator) -> 
         states.append(np.concatenate([env.data.qpos, [0.1], env.data.mocap_pos[0]]))
     labels = np.zeros((scenes, views, SIZE, SIZE))  # none: all pixels count the same
     write_shard(folder, 0, [np.array(images), np.array(viewpoints), labels, np.array(states)])
-    columns = [f"{thing}_{axis}" for thing in ("hand", "target") for axis in "xyz"]  # names that probes look for
+    columns = [
+        f"{thing}_{axis}" for thing in ("hand", "target") for axis in "xyz"
+    ]  # names that probes look for
     meta = {
         "recipe": {"scenes": "a ball and a mark"}, "camera_convention": CONVENTION, "state_columns": columns,
         "renderer": "MuJoCo", "versions": {"mujoco": mujoco.__version__},
