@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gqn_transfer.model import GQN
+from gqn_transfer.tier import TierConfig
 
 from .algorithms import ALGORITHMS
 from .auxiliary import SCHEDULE_STEPS, AuxiliaryBound
@@ -134,6 +136,7 @@ def make_multitask_agent(
     encoder: EncoderSource | None,
     seed: int,
     mode: str = "finetune",
+    tier: TierConfig | None = None,
     surgery: bool = False,
     head_width: int = 256,
     device: str = "auto",
@@ -141,8 +144,9 @@ def make_multitask_agent(
 ) -> MultiTaskPPO:
     """An untrained agent with a head for each task of `venv`, on the encoder's weights.
 
-    encoder: None where observations hold its codes already. mode: "finetune" or "frozen". overrides: of
-    PPO's settings, whose batch and rollout are those of all tasks together.
+    encoder: None where observations hold its codes already. mode: "finetune" or "frozen". tier: a second
+    representation on those codes, which the tasks share and train. overrides: of PPO's settings, whose batch
+    and rollout are those of all tasks together.
     """
     algorithm = ALGORITHMS["ppo"]
     policy = {
@@ -150,7 +154,7 @@ def make_multitask_agent(
         "tasks": len(venv.tasks),
         "head_width": head_width,
         "features_extractor_class": TaskExtractor,
-        "features_extractor_kwargs": {"encoder": encoder, "mode": mode},
+        "features_extractor_kwargs": {"encoder": encoder, "mode": mode, "tier": tier},
         "optimizer_class": EncoderAdam,
         "optimizer_kwargs": algorithm.optimiser,
     }
@@ -161,6 +165,7 @@ def make_multitask_agent(
     fit_heads(agent)
     venv.seed(environment_seed(seed))
     how = {"mode": mode, "surgery": surgery, "head_width": head_width}
+    how |= {} if tier is None else {"tier": asdict(tier)}
     start = "" if encoder is None else shared(encoder).fingerprint
     agent.recipe = Recipe("multi-task", "ppo", seed, how | overrides, start)
     return agent

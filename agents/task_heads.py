@@ -14,6 +14,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from gqn_transfer.tier import Tier, TierConfig
+
 from .bare_images import BareImages
 from .extractors import FEATURES, Trunk, others, others_size, seen_by, vector_size
 from .eyes import EYES, EncoderSource
@@ -27,15 +29,23 @@ class TaskExtractor(BaseFeaturesExtractor):
     """Task, the other observations and the code, (B, 1 + n + C): heads do the rest."""
 
     def __init__(
-        self, observation_space: spaces.Dict, encoder: EncoderSource | None = None, mode: str = "finetune"
+        self,
+        observation_space: spaces.Dict,
+        encoder: EncoderSource | None = None,
+        mode: str = "finetune",
+        tier: TierConfig | None = None,
     ) -> None:
-        """encoder: None where observations hold a `representation` already."""
+        """encoder: None where observations hold a `representation` already. tier: what is trained on that, so
+        that heads read s."""
         rest = others_size(_without_task(observation_space))
         eyes = None if encoder is None else EYES[mode](encoder)
         codes = observation_space.spaces.get("representation")
         seen = eyes.features_dim if eyes is not None else vector_size(codes) if codes is not None else 0
-        super().__init__(observation_space, 1 + rest + seen)
-        self.eyes, self.seen = eyes, seen
+        if tier is not None and (codes is None or eyes is not None):
+            raise ValueError("a tier stands on the codes of a frozen encoder: give it an EncodedVecEnv")
+        super().__init__(observation_space, 1 + rest + (seen if tier is None else tier.size))
+        self.eyes, self.tier = eyes, None if tier is None else Tier(seen, tier)
+        self.seen = seen if tier is None else tier.size
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         rest = others({key: value for key, value in observations.items() if key != "task"})
@@ -44,6 +54,8 @@ class TaskExtractor(BaseFeaturesExtractor):
     def _seen(self, observations: dict[str, Tensor]) -> list[Tensor]:
         if self.eyes is not None:
             return [seen_by(self.eyes, observations)]
+        if self.tier is not None:
+            return [self.tier(observations["representation"])]
         return [observations["representation"]] if self.seen else []
 
 
@@ -129,7 +141,7 @@ class MultiTaskPolicy(ActorCriticPolicy, BareImages):  # type: ignore[misc]
         return self.mlp_extractor.heads  # type: ignore[return-value]
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Those of the encoder."""
+        """Those of the encoder, or of the tier."""
         return [each for each in self.features_extractor.parameters() if each.requires_grad]
 
     def add_task(self) -> TaskHead:

@@ -1,4 +1,5 @@
-"""Source stages: several tasks train an encoder on, end to end, before new tasks are learned from it."""
+"""Source stages: several tasks train an encoder on, end to end, or a tier on top of it that stays as it is,
+before new tasks are learned from what they have made."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
+from gqn_transfer.agents.encoded_vec_env import EncodedVecEnv
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv, Numbered
 from gqn_transfer.agents.multitask import MultiTaskPPO, add_rendering, make_multitask_agent
 from gqn_transfer.agents.resuming import restore_training, save_training
@@ -22,11 +24,19 @@ from gqn_transfer.agents.saving import RECORD
 from gqn_transfer.agents.scene_collector import PretrainingScenes, SceneCollector, collectors_in
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.checkpoint import read_record, save_checkpoint
-from gqn_transfer.encoder import Encoder, feature_statistics, find_checkpoint, load_encoder, load_gqn
+from gqn_transfer.encoder import (
+    Encoder,
+    feature_statistics,
+    find_checkpoint,
+    load_encoder,
+    load_gqn,
+    tiered,
+)
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import read_json, write_json
 from gqn_transfer.reference import copy_reference
 from gqn_transfer.scenes import Scenes
+from gqn_transfer.tier import Tier, TierConfig, save_tier
 
 from .evaluation import evaluate
 from .records import CurveRow, append_row, rewind_curve
@@ -47,6 +57,8 @@ class SourceConfig:
     """Environment steps of each task."""
     rendering: bool = True
     """The GQN's bound stays on as a loss beside the tasks'."""
+    tier: TierConfig | None = None
+    """What is trained instead of the encoder: a second representation on top of it."""
     surgery: bool = False
     """Gradients of tasks on the encoder lose what is against another's (PCGrad)."""
     seed: int = 0
@@ -59,12 +71,19 @@ class SourceConfig:
     episodes: int = 50
     """Of an evaluation of a task."""
 
+    def __post_init__(self) -> None:
+        if self.tier is not None and self.rendering:
+            raise ValueError(
+                "below a tier the encoder is frozen, and rendering has nothing to train: leave it out"
+            )
+
     @property
     def name(self) -> str:
         """Of its folder: what is in it, and 8 hex digits of all its fields."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
         tasks = "-".join(task.split("-")[0] for task in self.tasks)
-        return f"{Path(self.encoder).name}-{tasks}-seed{self.seed}-{digest}".lower()
+        tier = "" if self.tier is None else "-tier"
+        return f"{Path(self.encoder).name}-{tasks}{tier}-seed{self.seed}-{digest}".lower()
 
 
 def train_source(
@@ -79,7 +98,7 @@ def train_source(
     torch.set_num_threads(1)
     until, agent = time.monotonic() + seconds, source_agent(config, scenes)
     held_out = {
-        task: Numbered(_arms(task, config.episodes, scenes), k) for k, task in enumerate(config.tasks)
+        task: Numbered(_arms(task, config.episodes, scenes, config), k) for k, task in enumerate(config.tasks)
     }
     started = time.monotonic() - _go_on(agent, config, folder, facts)
     if not agent.num_timesteps:
@@ -97,14 +116,15 @@ def train_source(
 
 def source_agent(config: SourceConfig, scenes: Scenes) -> MultiTaskPPO:
     """The stage's agent before its first step."""
-    venvs = {task: _arms(task, config.num_envs, scenes) for task in config.tasks}
+    venvs = {task: _arms(task, config.num_envs, scenes, config) for task in config.tasks}
     if config.rendering:
         for k, (task, venv) in enumerate(venvs.items()):
             venvs[task] = SceneCollector(venv, np.random.default_rng([config.seed, 2, k]))
     agent = make_multitask_agent(
         MixedVecEnv(venvs),
-        encoder=load_encoder(config.encoder),
+        encoder=None if config.tier else load_encoder(config.encoder),
         seed=config.seed,
+        tier=config.tier,
         surgery=config.surgery,
         batch_size=config.batch_size * len(config.tasks),
     )
@@ -116,9 +136,14 @@ def source_agent(config: SourceConfig, scenes: Scenes) -> MultiTaskPPO:
 def save_encoder(
     agent: MultiTaskPPO, config: SourceConfig, scenes: Scenes, folder: Path, facts: Mapping[str, Any]
 ) -> None:
-    """Write the agent's encoder as a checkpoint like the one it started from."""
+    """Write the agent's encoder as a checkpoint like the one it started from, or its tier on that one."""
     start = find_checkpoint(config.encoder)
     record = read_record(start)
+    own: dict[str, Any] = {"provenance": dict(facts), "source": asdict(config)}
+    copy_reference(start, folder)
+    if config.tier:
+        _save_tier(agent, start, scenes, folder, record | own)
+        return
     eyes: Encoder = agent.policy.features_extractor.eyes.encoder  # type: ignore[union-attr, assignment]
     parts = {"representation": eyes.representation}
     if config.rendering:
@@ -130,9 +155,16 @@ def save_encoder(
     }
     statistics = feature_statistics(eyes.representation, scenes)
     rendered = sum(collector.frames for collector in collectors_in(agent.get_env()))
-    own = {"provenance": dict(facts), "source": asdict(config), "frames": int(record["frames"]) + rendered}
-    copy_reference(start, folder)
+    own["frames"] = int(record["frames"]) + rendered
     save_checkpoint(folder, tensors | statistics, record | own)
+
+
+def _save_tier(
+    agent: MultiTaskPPO, start: Path, scenes: Scenes, folder: Path, record: Mapping[str, Any]
+) -> None:
+    tier: Tier = agent.policy.features_extractor.tier.eval()  # type: ignore[union-attr, assignment]
+    statistics = feature_statistics(tiered(load_encoder(start), tier).representation, scenes)
+    save_tier(folder, start, tier, statistics, record)
 
 
 def _go_on(agent: MultiTaskPPO, config: SourceConfig, folder: Path, facts: Mapping[str, Any]) -> float:
@@ -164,6 +196,7 @@ def _curve(folder: Path, task: str) -> Path:
     return folder / f"{task}.csv"
 
 
-def _arms(task: str, count: int, scenes: Scenes) -> VecEnv:
-    """Environments with images of the size of the pretraining's."""
-    return as_sb3(ArmVectorEnv(task, count, image_size=scenes.meta["image_size"]))
+def _arms(task: str, count: int, scenes: Scenes, config: SourceConfig) -> VecEnv:
+    """Environments with images of the size of the pretraining's, or with its codes where a tier learns."""
+    arms = as_sb3(ArmVectorEnv(task, count, image_size=scenes.meta["image_size"]))
+    return EncodedVecEnv(arms, config.encoder) if config.tier else arms

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,7 @@ from .objectives import seen
 from .precision import autocast
 from .presets import PretrainConfig
 from .scenes import Scenes
+from .tier import BASE, Tier, Tiered, tier_of
 
 SHIPPED = Path(__file__).parent / "encoders"
 """Encoders inside the package, one folder each."""
@@ -103,21 +104,44 @@ def load_encoder(name_or_path: str | os.PathLike[str]) -> Encoder:
     if is_function(name_or_path):
         return _made_by(str(name_or_path))
     folder = find_checkpoint(name_or_path)
+    record = read_record(folder)
+    if "tier" in record:
+        return _load_tiered(folder, record)
     config, tensors = _read(folder)
     encoder = Encoder.untrained(config)
-    encoder.fingerprint = read_record(folder)["fingerprint"]
+    encoder.fingerprint = record["fingerprint"]
     prefix = "model.representation."
     weights = {
         f"representation.{k.removeprefix(prefix)}": v for k, v in tensors.items() if k.startswith(prefix)
     }
-    statistics = {key: tensors[key] for key in ("feature_mean", "feature_std") if key in tensors}
-    load_into(encoder, weights | statistics, folder)
+    load_into(encoder, weights | _statistics(tensors), folder)
     return encoder
+
+
+def _load_tiered(folder: Path, record: Mapping[str, Any]) -> Encoder:
+    """A tier with the encoder that it stands on, which may be a tier itself."""
+    base, tensors = load_encoder(folder / BASE), load_tensors(folder)
+    encoder = tiered(base, tier_of(record, base.features_dim, tensors, folder), record["fingerprint"])
+    for name, value in _statistics(tensors).items():
+        getattr(encoder, name).copy_(value)
+    return encoder
+
+
+def tiered(base: Encoder, tier: Tier, fingerprint: str = "") -> Encoder:
+    """`tier` on `base` as an encoder: s of images and viewpoints."""
+    network = Tiered(base, tier)
+    return Encoder(network, (tier.config.size,), base.image_size, fingerprint=fingerprint)
+
+
+def _statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: tensors[key] for key in ("feature_mean", "feature_std") if key in tensors}
 
 
 def load_gqn(name_or_path: str | os.PathLike[str]) -> GQN:
     """The whole GQN, generator included, of a shipped name or of a checkpoint's folder."""
     folder = find_checkpoint(name_or_path)
+    if "tier" in read_record(folder):
+        raise CheckpointError(f"{folder} is a tier, which draws nothing: load the GQN in its {BASE}")
     config, tensors = _read(folder)
     model = GQN(config)
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}

@@ -7,15 +7,20 @@ import pytest
 import torch
 
 from gqn_transfer.agents import auxiliary
+from gqn_transfer.agents.mixed_vec_env import MixedVecEnv
+from gqn_transfer.agents.multitask import make_multitask_agent
+from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.benchmarks import source_stage
 from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.benchmarks.source_stage import SourceConfig, train_source
 from gqn_transfer.checkpoint import read_record
 from gqn_transfer.encoder import load_encoder, load_gqn
+from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.presets import PRESETS
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
+from gqn_transfer.tier import Tier, TierConfig
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +148,48 @@ def test_names_tell_stages_apart(start: Path) -> None:
     }
     assert len(names) == 4
     assert all(name.startswith("encoder-reach-press-seed") for name in names)
+
+
+# Tiers.
+
+
+@pytest.fixture(scope="module")
+def tier_stage(start: Path, scenes: tuple[Scenes, Scenes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tier")
+    train_source(config_of(start, rendering=False, tier=TierConfig(size=8, width=16)), folder, scenes[0], {})
+    return folder
+
+
+def test_tasks_train_a_tier_and_leave_the_encoder(tier_stage: Path, start: Path) -> None:
+    encoder, base = load_encoder(tier_stage / "encoder"), load_encoder(start)
+    assert encoder.features_dim == 8
+    kept = encoder.representation.base.state_dict()  # type: ignore[union-attr, operator]
+    assert all(torch.equal(value, kept[name]) for name, value in base.state_dict().items())
+    fresh = Tier(base.features_dim, TierConfig(size=8, width=16)).state_dict()
+    trained = encoder.representation.tier.state_dict()  # type: ignore[union-attr, operator]
+    assert fresh.keys() == trained.keys()
+    assert read_record(tier_stage / "encoder")["frames"] == read_record(start)["frames"]
+    assert read_curve(tier_stage / "Reach-v0.csv").steps.tolist() == [0, 250, 500]
+
+
+def test_the_tier_is_what_the_tasks_have_trained(
+    tier_stage: Path, start: Path, scenes: tuple[Scenes, Scenes]
+) -> None:
+    """Before its first step the stage's agent has other weights, of the same seed in every run."""
+    config = config_of(start, rendering=False, tier=TierConfig(size=8, width=16))
+    ours, theirs = (
+        source_stage.source_agent(config, scenes[0]).policy.features_extractor.tier.state_dict()
+        for _ in range(2)
+    )
+    trained = load_encoder(tier_stage / "encoder").representation.tier.state_dict()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name])
+        assert not torch.equal(value, trained[name])
+
+
+def test_a_tier_needs_codes_and_no_rendering(start: Path, scenes: tuple[Scenes, Scenes]) -> None:
+    with pytest.raises(ValueError, match="rendering has nothing to train"):
+        config_of(start, tier=TierConfig())
+    venv = MixedVecEnv({"Reach-v0": as_sb3(ArmVectorEnv("Reach-v0", 2, image_size=16))})
+    with pytest.raises(ValueError, match="give it an EncodedVecEnv"):
+        make_multitask_agent(venv, encoder=load_encoder(start), seed=0, tier=TierConfig())
