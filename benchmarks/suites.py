@@ -104,6 +104,8 @@ RAW_PIXELS_BUDGETS = {
 }  # fmt: skip
 """Environment steps of every method but the oracle in the comparison with raw pixels: four times the oracle's
 until its pilot sets them."""
+SEEDS = range(20, 25)
+"""Of the comparison with raw pixels: no run before has used them."""
 QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
 SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 
@@ -156,8 +158,9 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 tasks=["Reach-v0"],
                 cameras=["fixed"],
                 methods=dict.fromkeys(QUICK_METHODS, 100_000),
-                seeds=[6, 7, 8],
+                seeds=[12, 13, 14],
                 family="small",
+                tuned=True,
             ),
         ),
         "from-scratch": Suite(
@@ -180,7 +183,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                     tasks=["Reach-v0"],
                     cameras=[camera],
                     methods=dict.fromkeys(methods, 200_000),
-                    seeds=[9, 10, 11],
+                    seeds=[15, 16, 17],
                     family="small",
                     tuned=True,
                 )
@@ -210,13 +213,13 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             tuple(
                 cell
                 for camera in ("fixed", "moving")
-                for cell in raw_pixels("raw-pixels-a", "Reach-v0", camera, FROZEN_METHODS, range(5))
+                for cell in raw_pixels("raw-pixels-a", "Reach-v0", camera, FROZEN_METHODS, SEEDS)
             ),
         ),
         "raw-pixels-full": Suite(
             "the same, fixed camera, with random colours, lights and textures, and encoders that know them",
             raw_pixels(
-                "raw-pixels-full", "Reach-v0", "fixed", FROZEN_METHODS, range(5), "256", randomize="full"
+                "raw-pixels-full", "Reach-v0", "fixed", FROZEN_METHODS, SEEDS, "256", randomize="full"
             ),
         ),
         "raw-pixels-sac": Suite(
@@ -229,7 +232,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                     ["Reach-v0"],
                     ["fixed"],
                     {method: 100_000},
-                    range(3),
+                    SEEDS[:3],
                     "small",
                     algo="sac",
                     **options,
@@ -241,17 +244,17 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             tuple(
                 cell
                 for task in ("Grasp-v0", "Pose-v0")
-                for cell in raw_pixels("raw-pixels-b", task, "fixed", TWO_METHODS, range(3))
+                for cell in raw_pixels("raw-pixels-b", task, "fixed", TWO_METHODS, SEEDS[:3])
             ),
         ),
         "raw-pixels-c": Suite(
             "third tier: encoders trained otherwise, on Reach; the moving camera; the other five tasks",
             (
-                *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", THIRD_METHODS, range(3)),
+                *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", THIRD_METHODS, SEEDS[:3]),
                 *(
                     cell
                     for task, camera in THIRD_TIER
-                    for cell in raw_pixels("raw-pixels-c", task, camera, TWO_METHODS, range(3))
+                    for cell in raw_pixels("raw-pixels-c", task, camera, TWO_METHODS, SEEDS[:3])
                 ),
             ),
         ),
