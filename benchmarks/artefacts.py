@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from gqn_transfer.scenes import Scenes
 from .encoder_report import report_encoder
 from .provenance import command_line, git_revision, library_versions, machine, sources_digest
 from .scene_factory import ScenesConfig, make_scenes
+from .source_stage import SourceConfig, train_source
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class Recipe:
     """Key of `gqn_transfer.presets.PRESETS`."""
 
 
+@dataclass(frozen=True)
+class SourceRecipe:
+    """An encoder that tasks have trained on, or a tier on top of one: made once for all who name it."""
+
+    scenes: str
+    """Key of `SCENES`: on which rendering goes on, and its codes are standardised."""
+    stage: SourceConfig
+    """Starts from an encoder of `ENCODERS`, or from one that ships."""
+
+
 SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
     {
         "smoke": ScenesConfig(scenes=64, test_scenes=32, views=4),
@@ -42,7 +54,7 @@ SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
 )
 """Name -> what to render."""
 
-ENCODERS: Mapping[str, Recipe] = MappingProxyType(
+ENCODERS: Mapping[str, Recipe | SourceRecipe] = MappingProxyType(
     {
         "smoke-gqn": Recipe("smoke", "tiny"),
         "reach-gqn": Recipe("reach-20k", "cpu-30min"),
@@ -62,9 +74,18 @@ class Unfinished(RuntimeError):
 
 
 def check(encoder: str) -> None:
-    """CheckpointError if it is no recipe, no function, and there is none of that name or path."""
-    if encoder not in ENCODERS and not is_function(encoder):
-        find_checkpoint(encoder)
+    """CheckpointError if it is no recipe, no function, and there is none of that name or path, or if what its
+    recipe starts from is not there."""
+    first = lineage(encoder)[0]
+    if first not in ENCODERS and not is_function(first):
+        find_checkpoint(first)
+
+
+def lineage(encoder: str) -> tuple[str, ...]:
+    """The encoder, and before it what it starts from."""
+    recipe = ENCODERS.get(encoder)
+    before = lineage(recipe.stage.encoder) if isinstance(recipe, SourceRecipe) else ()
+    return (*before, encoder)
 
 
 def scenes_for(encoder: str, folder: Path) -> tuple[Scenes, Scenes] | None:
@@ -86,11 +107,13 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
     scenes = scenes_for(encoder, folder)
     if scenes is None:
         return encoder if is_function(encoder) else find_checkpoint(encoder)
+    recipe, place = ENCODERS[encoder], folder / "encoders" / encoder
+    if isinstance(recipe, SourceRecipe):
+        start = ready(recipe.stage.encoder, folder, threads, seconds)
+        return _trained_by_tasks(recipe.stage, Path(start), place, scenes[0], seconds)
     torch.set_num_threads(threads)
-    place = folder / "encoders" / encoder
-    result = pretrain(
-        PRESETS[ENCODERS[encoder].preset], *scenes, place, max_seconds=seconds, provenance=provenance()
-    )
+    preset = PRESETS[recipe.preset]
+    result = pretrain(preset, *scenes, place, max_seconds=seconds, provenance=provenance())
     if not result.finished:
         raise Unfinished(
             f"pretraining of {encoder} stopped at step {result.step}: run the same command again"
@@ -98,6 +121,16 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
     if not (place / "probes.csv").exists():
         report_encoder(result.encoder, *scenes, place)
     return result.encoder
+
+
+def _trained_by_tasks(
+    stage: SourceConfig, start: Path, place: Path, scenes: Scenes, seconds: float | None
+) -> Path:
+    limit = math.inf if seconds is None else seconds
+    made = train_source(stage, start, place, scenes, provenance(), limit)
+    if made is None:
+        raise Unfinished(f"the source stage {stage.name} was stopped: run the same command again")
+    return made
 
 
 def pretraining_frames(checkpoint: Path | str) -> int:

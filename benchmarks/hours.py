@@ -9,7 +9,7 @@ from types import MappingProxyType
 from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.presets import PRESETS
 
-from .artefacts import ENCODERS, SCENES
+from .artefacts import ENCODERS, SCENES, SourceRecipe, lineage
 from .cells import Cell
 from .doctor import steps_per_second
 from .limits import usable_cores
@@ -40,7 +40,8 @@ def seconds_of(cells: Iterable[Cell]) -> float:
     """Wall time of all `cells` on all cores, with the encoders that they make for themselves."""
     cells = list(cells)
     work = sum(cell.steps / pace_of(cell) for cell in cells)
-    work += 3600 * sum(map(_encoder_hours, {cell.encoder for cell in cells}))
+    names = {name for cell in cells if cell.encoder for name in lineage(cell.encoder)}
+    work += 3600 * sum(map(_encoder_hours, names))
     return work / usable_cores() / speed()
 
 
@@ -60,6 +61,9 @@ def pace_of(cell: Cell) -> float:
 def _encoder_hours(encoder: str) -> float:
     """Of the pretraining of a recipe on one core; 0 for what is there already."""
     recipe = ENCODERS.get(encoder)
+    if isinstance(recipe, SourceRecipe):
+        pace = PACES["gqn-frozen" if recipe.stage.tier else "gqn-aux"]
+        return recipe.stage.steps * len(recipe.stage.tasks) / pace / 3600
     if recipe is None or SCENES[recipe.scenes].scenes <= SMALL_SCENES:
         return 0.0
     preset = PRESETS[recipe.preset]

@@ -27,7 +27,6 @@ from gqn_transfer.checkpoint import read_record, save_checkpoint
 from gqn_transfer.encoder import (
     Encoder,
     feature_statistics,
-    find_checkpoint,
     load_encoder,
     load_gqn,
     tiered,
@@ -50,7 +49,7 @@ class SourceConfig:
     """One source stage. Equal configs give equal encoders."""
 
     encoder: str
-    """Its start: a shipped name or a checkpoint's folder, with its generator if rendering goes on."""
+    """The name of its start, whose generator goes along if rendering goes on."""
     tasks: tuple[str, ...]
     """In the order of their heads."""
     steps: int = 200_000
@@ -87,18 +86,25 @@ class SourceConfig:
 
 
 def train_source(
-    config: SourceConfig, folder: Path, scenes: Scenes, facts: Mapping[str, Any], seconds: float = math.inf
+    config: SourceConfig,
+    start: Path,
+    folder: Path,
+    scenes: Scenes,
+    facts: Mapping[str, Any],
+    seconds: float = math.inf,
 ) -> Path | None:
     """The checkpoint of the stage's encoder, trained in `folder` from where an earlier call stopped.
 
-    scenes: those that the encoder was pretrained on. None if `seconds` were over before its end.
+    start: checkpoint of the encoder that `config` names. scenes: those that it was pretrained on, or such.
+    None if `seconds` were over before its end.
     """
     if (folder / DONE).exists():
         return folder / ENCODER
     torch.set_num_threads(1)
-    until, agent = time.monotonic() + seconds, source_agent(config, scenes)
+    until, agent = time.monotonic() + seconds, source_agent(config, start, scenes)
     held_out = {
-        task: Numbered(_arms(task, config.episodes, scenes, config), k) for k, task in enumerate(config.tasks)
+        task: Numbered(_arms(task, config.episodes, scenes, start if config.tier else None), k)
+        for k, task in enumerate(config.tasks)
     }
     started = time.monotonic() - _go_on(agent, config, folder, facts)
     if not agent.num_timesteps:
@@ -109,35 +115,40 @@ def train_source(
         agent.learn(config.evaluate_every * len(config.tasks), reset_num_timesteps=False)
         _record(agent, held_out, config, folder, started)
         save_training(agent, folder / AGENT)
-    save_encoder(agent, config, scenes, folder / ENCODER, facts)
+    save_encoder(agent, config, start, scenes, folder / ENCODER, facts)
     write_json(folder / DONE, {"steps": config.steps, "seconds": round(time.monotonic() - started, 1)})
     return folder / ENCODER
 
 
-def source_agent(config: SourceConfig, scenes: Scenes) -> MultiTaskPPO:
+def source_agent(config: SourceConfig, start: Path, scenes: Scenes) -> MultiTaskPPO:
     """The stage's agent before its first step."""
-    venvs = {task: _arms(task, config.num_envs, scenes, config) for task in config.tasks}
+    below = start if config.tier else None
+    venvs = {task: _arms(task, config.num_envs, scenes, below) for task in config.tasks}
     if config.rendering:
         for k, (task, venv) in enumerate(venvs.items()):
             venvs[task] = SceneCollector(venv, np.random.default_rng([config.seed, 2, k]))
     agent = make_multitask_agent(
         MixedVecEnv(venvs),
-        encoder=None if config.tier else load_encoder(config.encoder),
+        encoder=None if config.tier else load_encoder(start),
         seed=config.seed,
         tier=config.tier,
         surgery=config.surgery,
         batch_size=config.batch_size * len(config.tasks),
     )
     if config.rendering:
-        add_rendering(agent, load_gqn(config.encoder), PretrainingScenes(scenes))
+        add_rendering(agent, load_gqn(start), PretrainingScenes(scenes))
     return agent
 
 
 def save_encoder(
-    agent: MultiTaskPPO, config: SourceConfig, scenes: Scenes, folder: Path, facts: Mapping[str, Any]
+    agent: MultiTaskPPO,
+    config: SourceConfig,
+    start: Path,
+    scenes: Scenes,
+    folder: Path,
+    facts: Mapping[str, Any],
 ) -> None:
     """Write the agent's encoder as a checkpoint like the one it started from, or its tier on that one."""
-    start = find_checkpoint(config.encoder)
     record = read_record(start)
     own: dict[str, Any] = {"provenance": dict(facts), "source": asdict(config)}
     copy_reference(start, folder)
@@ -196,7 +207,7 @@ def _curve(folder: Path, task: str) -> Path:
     return folder / f"{task}.csv"
 
 
-def _arms(task: str, count: int, scenes: Scenes, config: SourceConfig) -> VecEnv:
-    """Environments with images of the size of the pretraining's, or with its codes where a tier learns."""
+def _arms(task: str, count: int, scenes: Scenes, below: Path | None) -> VecEnv:
+    """Environments with images of the size of the pretraining's, or with the codes of the encoder `below`."""
     arms = as_sb3(ArmVectorEnv(task, count, image_size=scenes.meta["image_size"]))
-    return EncodedVecEnv(arms, config.encoder) if config.tier else arms
+    return arms if below is None else EncodedVecEnv(arms, below)

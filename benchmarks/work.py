@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gqn_transfer.files import read_json, write_json
 
-from .artefacts import ENCODERS, Unfinished, ready, scenes_for
+from .artefacts import ENCODERS, Unfinished, lineage, ready, scenes_for
 from .cells import Cell
 from .claims import claimed
 from .records import FORMAT_VERSION, planned_cells
@@ -45,6 +45,9 @@ def work_on_encoder(name: str, folder: Path, threads: int, seconds: float | None
     """The checkpoint of an encoder of the suite in `folder`, trained if need be; or STOPPED, or BUSY."""
     if name not in ENCODERS:
         return ready(name, folder, threads)  # it exists
+    for before in lineage(name)[:-1]:
+        if isinstance(outcome := work_on_encoder(before, folder, threads, seconds), Outcome):
+            return outcome
     with claimed(place_of(name, folder)) as ours:
         if not ours:
             return Outcome.BUSY
@@ -55,13 +58,15 @@ def work_on_encoder(name: str, folder: Path, threads: int, seconds: float | None
 
 
 def render_scenes(encoder: str, folder: Path) -> bool:
-    """Render the scenes of an encoder's recipe, on all cores; False if another command is at it."""
-    if encoder not in ENCODERS:
-        return True
-    with claimed(folder / "scenes" / ENCODERS[encoder].scenes) as ours:
-        if ours:
-            scenes_for(encoder, folder)
-        return ours
+    """Render the scenes of an encoder's recipe, and of what it starts from, on all cores; False if another
+    command is at it."""
+    for name in lineage(encoder):
+        if name in ENCODERS:
+            with claimed(folder / "scenes" / ENCODERS[name].scenes) as ours:
+                if not ours:
+                    return False
+                scenes_for(name, folder)
+    return True
 
 
 def plan(cells: Sequence[Cell], folder: Path) -> None:

@@ -10,11 +10,14 @@ from gqn_transfer.agents import auxiliary
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv
 from gqn_transfer.agents.multitask import make_multitask_agent
 from gqn_transfer.agents.vector import as_sb3
-from gqn_transfer.benchmarks import source_stage
+from gqn_transfer.benchmarks import artefacts, hours, source_stage, work
+from gqn_transfer.benchmarks.artefacts import SourceRecipe
+from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.claims import claimed
 from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.benchmarks.source_stage import SourceConfig, train_source
-from gqn_transfer.checkpoint import read_record
+from gqn_transfer.checkpoint import CheckpointError, read_record
 from gqn_transfer.encoder import load_encoder, load_gqn
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.presets import PRESETS
@@ -59,7 +62,7 @@ def stage(start: Path, scenes: tuple[Scenes, Scenes], tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("stage")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auxiliary, "BATCH", 4)
-        train_source(config_of(start), folder, scenes[0], {"command": "here"})
+        train_source(config_of(start), start, folder, scenes[0], {"command": "here"})
     return folder
 
 
@@ -90,7 +93,7 @@ def test_a_finished_stage_is_not_run_again(
     stage: Path, start: Path, scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_stage, "source_agent", lambda *_: pytest.fail("it trains again"))
-    assert train_source(config_of(start), stage, scenes[0], {}) == stage / "encoder"
+    assert train_source(config_of(start), start, stage, scenes[0], {}) == stage / "encoder"
 
 
 def test_a_stopped_stage_goes_on_to_the_same_encoder(
@@ -107,10 +110,10 @@ def test_a_stopped_stage_goes_on_to_the_same_encoder(
 
     monkeypatch.setattr(source_stage, "save_training", save_and_die)
     with pytest.raises(Killed):
-        train_source(config_of(start), tmp_path, scenes[0], {})
+        train_source(config_of(start), start, tmp_path, scenes[0], {})
     monkeypatch.setattr(source_stage, "save_training", save)
-    assert train_source(config_of(start), tmp_path, scenes[0], {}, seconds=-1) is None
-    assert train_source(config_of(start), tmp_path, scenes[0], {}) == tmp_path / "encoder"
+    assert train_source(config_of(start), start, tmp_path, scenes[0], {}, seconds=-1) is None
+    assert train_source(config_of(start), start, tmp_path, scenes[0], {}) == tmp_path / "encoder"
     ours, theirs = weights(tmp_path / "encoder"), weights(stage / "encoder")
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     for task in ("Reach-v0", "Press-v0"):
@@ -124,14 +127,14 @@ def test_another_stages_folder_is_refused(
     (tmp_path / "agent").symlink_to(stage / "agent")
     (tmp_path / "config.json").write_text((stage / "config.json").read_text())
     with pytest.raises(ValueError, match="belongs to another source stage"):
-        train_source(config_of(start, seed=1), tmp_path, scenes[0], {})
+        train_source(config_of(start, seed=1), start, tmp_path, scenes[0], {})
 
 
 def test_without_rendering_the_generator_is_left_out(
     start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path
 ) -> None:
     config = config_of(start, rendering=False, steps=250)
-    encoder = train_source(config, tmp_path, scenes[0], {})
+    encoder = train_source(config, start, tmp_path, scenes[0], {})
     assert encoder is not None
     assert read_record(encoder)["frames"] == read_record(start)["frames"]
     assert not torch.equal(
@@ -156,7 +159,9 @@ def test_names_tell_stages_apart(start: Path) -> None:
 @pytest.fixture(scope="module")
 def tier_stage(start: Path, scenes: tuple[Scenes, Scenes], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tier")
-    train_source(config_of(start, rendering=False, tier=TierConfig(size=8, width=16)), folder, scenes[0], {})
+    train_source(
+        config_of(start, rendering=False, tier=TierConfig(size=8, width=16)), start, folder, scenes[0], {}
+    )
     return folder
 
 
@@ -178,7 +183,7 @@ def test_the_tier_is_what_the_tasks_have_trained(
     """Before its first step the stage's agent has other weights, of the same seed in every run."""
     config = config_of(start, rendering=False, tier=TierConfig(size=8, width=16))
     ours, theirs = (
-        source_stage.source_agent(config, scenes[0]).policy.features_extractor.tier.state_dict()
+        source_stage.source_agent(config, start, scenes[0]).policy.features_extractor.tier.state_dict()
         for _ in range(2)
     )
     trained = load_encoder(tier_stage / "encoder").representation.tier.state_dict()
@@ -193,3 +198,43 @@ def test_a_tier_needs_codes_and_no_rendering(start: Path, scenes: tuple[Scenes, 
     venv = MixedVecEnv({"Reach-v0": as_sb3(ArmVectorEnv("Reach-v0", 2, image_size=16))})
     with pytest.raises(ValueError, match="give it an EncodedVecEnv"):
         make_multitask_agent(venv, encoder=load_encoder(start), seed=0, tier=TierConfig())
+
+
+# As recipes of a suite.
+
+
+def test_a_recipe_is_made_with_all_that_it_stands_on(
+    scenes: tuple[Scenes, Scenes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tier on an encoder that a task has trained on, from one that the suite pretrains itself."""
+    short: dict[str, object] = {
+        "steps": 250, "rendering": False, "num_envs": 2, "batch_size": 125, "evaluate_every": 250,
+        "episodes": 2,
+    }  # fmt: skip
+    tuned = SourceConfig("smoke-gqn", ("Reach-v0",), **short)  # type: ignore[arg-type]
+    on_top = SourceConfig("tuned", ("Press-v0",), **short, tier=TierConfig(size=8))  # type: ignore[arg-type]
+    recipes = {"tuned": SourceRecipe("smoke", tuned), "on-top": SourceRecipe("smoke", on_top)}
+    for module in (artefacts, work, hours):
+        monkeypatch.setattr(module, "ENCODERS", {**artefacts.ENCODERS, **recipes})
+    assert artefacts.lineage("on-top") == ("smoke-gqn", "tuned", "on-top")
+    assert work.render_scenes("on-top", tmp_path)
+    assert work.work_on_encoder("on-top", tmp_path, 1, seconds=0.0) is work.Outcome.STOPPED
+    with claimed(tmp_path / "encoders/tuned"):
+        assert work.work_on_encoder("on-top", tmp_path, 1) is work.Outcome.BUSY
+    made = work.work_on_encoder("on-top", tmp_path, 1)
+    assert made == tmp_path / "encoders/on-top/encoder"
+    encoder = load_encoder(made)  # type: ignore[arg-type]
+    below = load_encoder(tmp_path / "encoders/tuned/encoder")
+    assert encoder.features_dim == 8
+    assert encoder.representation.base.fingerprint == below.fingerprint  # type: ignore[union-attr]
+    assert below.fingerprint != load_encoder(tmp_path / "encoders/smoke-gqn").fingerprint
+    cell = Cell("t", "Reach-v0", "gqn-frozen", "ppo", "fixed", "on-top", 0, 1000)
+    monkeypatch.setattr(hours, "speed", lambda: 1.0)
+    assert hours.seconds_of([cell]) > hours.seconds_of([cell._replace(encoder="jaco-small")])
+
+
+def test_a_recipe_whose_start_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = SourceConfig("nowhere", ("Reach-v0",))
+    monkeypatch.setattr(artefacts, "ENCODERS", {"tuned": SourceRecipe("smoke", stage)})
+    with pytest.raises(CheckpointError, match="'nowhere' is neither a shipped encoder"):
+        artefacts.check("tuned")
