@@ -155,7 +155,7 @@ def _policy(
 ) -> dict[str, Any]:
     """Keyword arguments of the policy; `updates` come with an environment step."""
     extractor, arguments = _extractor(row, knobs, encoder, seed)
-    layers, rates = [knobs.head_width] * 2, {}
+    layers, rates = [knobs.head_width] * knobs.head_depth, {}
     if row.eyes == "finetuned":
         rates = {"encoder_rate": knobs.encoder_rate, "warm_up": round(knobs.warm_up * updates)}
     return {

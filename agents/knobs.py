@@ -26,7 +26,9 @@ class Knobs:
     half: bool = False
     """Features are kept as float16, in half the memory of a rollout or replay buffer: frozen encoders."""
     head_width: int = 256
-    """Of both hidden layers of actor and critic."""
+    """Of the hidden layers of actor and critic."""
+    head_depth: int = 2
+    """Hidden layers of each."""
     shift: int = 2
     """Random shift, pixels: methods with augmentation."""
     network: str = "nature"
@@ -39,7 +41,13 @@ class Knobs:
     """Of the GQN's bound beside the agent's loss."""
 
     def __post_init__(self) -> None:
-        for name, least in (("views", 1), ("head_width", 1), ("shift", 0), ("encoder_rate", 0.0)):
+        for name, least in (
+            ("views", 1),
+            ("head_width", 1),
+            ("head_depth", 0),
+            ("shift", 0),
+            ("encoder_rate", 0.0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
         if self.network not in NETWORKS:

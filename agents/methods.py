@@ -29,8 +29,6 @@ class Method:
     """True if the GQN's bound trains the eyes beside the agent's loss."""
     algorithms: tuple[str, ...] = ("ppo",)
     """Those it can be combined with."""
-    missing: str = ""
-    """Why it cannot be run yet; "" if it can."""
 
     @property
     def needs_encoder(self) -> bool:
@@ -72,8 +70,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "fresh", auxiliary=True,
         ),
         "gqn-tier2": Method(
-            "a second representation on top of the GQN's, frozen", "cached",
-            missing="no encoder of a second tier can be trained yet",
+            "a second representation on top of the GQN's, frozen", "cached", algorithms=ALL
         ),
     }
 )  # fmt: skip
@@ -87,10 +84,8 @@ def method_named(name: str) -> Method:
 
 
 def combination(name: str, algo: str) -> Method:
-    """The row; ValueError if the method cannot be run, or not with this algorithm."""
+    """The row; ValueError if the method does not go with this algorithm."""
     row = method_named(name)
-    if row.missing:
-        raise ValueError(f"method {name!r} cannot be run: {row.missing}")
     if algo not in row.algorithms:
         raise ValueError(
             f"method {name!r} does not go with algorithm {algo!r}: choose one of {', '.join(row.algorithms)}"

@@ -69,7 +69,7 @@ def main(
         algos: Of each method, as far as it goes with them.
         steps: Environment steps of a row, after as many as its first rollout or replay takes.
     """
-    chosen = methods or (*(name for name, row in METHODS.items() if not row.missing), INSIDE)
+    chosen = methods or (*METHODS, INSIDE)
     if unknown := sorted({*chosen} - {*METHODS, INSIDE}) + sorted({*algos} - {*ALGORITHMS}):
         raise SystemExit(
             f"unknown: {', '.join(unknown)}; known: {', '.join((*METHODS, INSIDE, *ALGORITHMS))}"

@@ -15,7 +15,7 @@ from gqn_transfer.encoder import find_checkpoint, is_function
 from gqn_transfer.envs.registry import TASKS
 from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.files import read_json
-from gqn_transfer.presets import PRESETS
+from gqn_transfer.presets import PRESETS, SIZES
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
 
@@ -23,6 +23,7 @@ from .encoder_report import report_encoder
 from .provenance import command_line, git_revision, library_versions, machine, sources_digest
 from .scene_factory import ScenesConfig, make_scenes
 from .source_stage import SourceConfig, train_source
+from .stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ SCENES: Mapping[str, ScenesConfig] = MappingProxyType(
     {
         "smoke": ScenesConfig(scenes=64, test_scenes=32, views=4),
         "reach-20k": ScenesConfig(),
+        "reach-point-20k": ScenesConfig(tasks=("Reach-v0", "Point-v0")),
+        "core-200k": ScenesConfig(scenes=200_000, views=5, tasks=("Reach-v0", "Grasp-v0", "Pose-v0")),
+        "core-20k": ScenesConfig(tasks=("Reach-v0", "Grasp-v0", "Pose-v0")),
         "all-200k": ScenesConfig(scenes=200_000, views=5, randomize="full", tasks=tuple(TASKS)),
     }
 )
@@ -64,6 +68,9 @@ ENCODERS: Mapping[str, Recipe | SourceRecipe] = MappingProxyType(
         "jaco-256": Recipe("all-200k", "cpu-2h"),
         "jaco-256-ae": Recipe("all-200k", "autoencoder-2h"),
         "jaco-256-random": Recipe("all-200k", "random"),
+        "jaco-core": Recipe("core-200k", "cpu-2h"),
+        **{name: SourceRecipe("core-20k", stage) for name, stage in STAGES.items()},
+        **{f"reach-point-r{size}": Recipe("reach-point-20k", f"cpu-20min-r{size}") for size in SIZES},
     }
 )
 """Name in `Cell.encoder` -> recipe. Anything else there is a shipped name or a checkpoint's path."""

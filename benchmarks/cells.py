@@ -37,11 +37,17 @@ class Cell(NamedTuple):
     algo: str
     camera: str
     encoder: str
-    """A recipe of `artefacts.ENCODERS`, a shipped name, a checkpoint's path, or "" for none."""
+    """A recipe of `artefacts.ENCODERS`, a shipped name, a checkpoint's path, or "" for none. "{seed}" in it
+    stands for the cell's own, where every seed has an encoder of its own."""
     seed: int
     steps: int
     """Budget in environment steps, summed over the parallel environments."""
     options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def encoder_name(self) -> str:
+        """The encoder of this cell's seed."""
+        return self.encoder.replace("{seed}", str(self.seed))
 
     @property
     def run_options(self) -> dict[str, Any]:

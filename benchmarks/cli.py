@@ -351,7 +351,7 @@ def tune(
         out: Folder for METHOD.csv with all trials, and for their cells. What is finished is skipped.
         trials: Settings tried for each method; the first are those that hold without tuning.
         steps: Environment steps of a trial.
-        family: Of the encoders: a key of gqn_transfer.benchmarks.suites.FAMILIES.
+        family: Of the encoders: a key of gqn_transfer.benchmarks.grids.FAMILIES.
         workers: Methods side by side; one per core by default.
     """
     from .search_space import TUNED

@@ -81,7 +81,7 @@ def run_suite(
     console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} ended before")
     if todo and options.ray is None:
         console.print(f"the others take about {duration(seconds_of(todo))} on all cores of this machine")
-    encoders = sorted({cell.encoder for cell in todo if cell.encoder})
+    encoders = sorted({cell.encoder_name for cell in todo if cell.encoder})
     for encoder in encoders:
         check(encoder)
     for encoder in encoders:
@@ -183,7 +183,7 @@ class _Queue:
                 elif not isinstance(job, str):
                     self.shown.cell(job, outcome)
                 elif isinstance(outcome, Outcome):  # stopped or failed: its cells cannot begin
-                    waiting = [one for one in waiting if isinstance(one, str) or one.encoder != job]
+                    waiting = [one for one in waiting if isinstance(one, str) or one.encoder_name != job]
                 else:
                     self.ready[job] = outcome
                     self.shown.line(f"encoder {job}", "ready")
@@ -201,7 +201,7 @@ class _Queue:
     def _can_begin(self, job: Job) -> bool:
         """True if nothing is in its way. What others have is looked at from here, where looks are
         remembered: a worker is a new process, that has seen no claim stand still."""
-        encoder_is_there = isinstance(job, str) or not job.encoder or job.encoder in self.ready
+        encoder_is_there = isinstance(job, str) or not job.encoder or job.encoder_name in self.ready
         if not encoder_is_there or time.monotonic() < self.not_before.get(job, 0.0):
             return False
         if free_if_left(place_of(job, self.folder)):
@@ -219,7 +219,7 @@ class _Queue:
             others = sum(self._can_begin(one) for one in waiting) + len(self.running)
             threads = max(1, usable_cores() // min(self.engine.slots, 1 + others))
             return self.engine.encoders.submit(work_on_encoder, job, self.folder, threads, seconds)
-        encoder = self.ready.get(job.encoder)
+        encoder = self.ready.get(job.encoder_name)
         frames = pretraining_frames(encoder) if encoder else 0
         how = How(frames, self.facts, seconds, self.tensorboard, self.failures[job])
         return self.engine.cells.submit(self.engine.work, job, self.folder, encoder, how)
@@ -241,6 +241,6 @@ class _Queue:
             return give_up(job, self.folder, why)
         self.shown.line(f"encoder {job}", f"[red]failed[/red]: {why.strip().splitlines()[-1]}")
         for cell in self.shown.cells:
-            if cell.encoder == job and not finished(cell_folder(self.folder, cell)):
+            if cell.encoder_name == job and not finished(cell_folder(self.folder, cell)):
                 give_up(cell, self.folder, f"its encoder {job} failed:\n{why}")
         return Outcome.FAILED

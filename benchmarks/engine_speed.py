@@ -28,11 +28,11 @@ from .cells import Cell, Suite
 from .engine import RunOptions, run_suite
 from .evaluation import evaluate
 from .gqn_speed import peak_bytes
+from .grids import grid
 from .processes import worker_pool
 from .records import CurveRow, append_row
 from .report import write_report
 from .run_cell import make_venv
-from .suites import grid
 from .work import cell_folder
 
 ROUNDS = 2
@@ -85,7 +85,7 @@ def overhead(steps: int, _: int) -> str:
 def bare_seconds(cell: Cell) -> float:
     """Learn and evaluate as the cell does, and keep nothing."""
     torch.set_num_threads(1)
-    encoder, options = load_encoder(cell.encoder), cell.run_options
+    encoder, options = load_encoder(cell.encoder_name), cell.run_options
     started = time.perf_counter()
     agent = make_agent(cell.method, make_venv(cell, options["num_envs"]), encoder=encoder, seed=cell.seed)
     held_out = observe(cell.method, make_venv(cell, options["episodes"]), encoder, **cell.seen_as)

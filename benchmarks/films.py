@@ -27,10 +27,10 @@ from gqn_transfer.model import GQN
 from .animation import save_animation
 from .cells import Cell
 from .evaluation import EVALUATION_SEED
+from .grids import TRAINED_BY
 from .interrupted import AGENT
 from .records import CellRecord, RecordError, film_path, read_suite
 from .run_cell import make_venv
-from .suites import TRAINED_BY
 from .work import cell_folder
 
 SEEN = "the task; what the agent sees"
@@ -75,7 +75,7 @@ def _write(folder: Path, record: CellRecord) -> Path:
 
 def film_of(folder: Path, record: CellRecord) -> Film:
     """The agent's first evaluation episode."""
-    cell, source = record.cell, _source(folder, record.cell.encoder)
+    cell, source = record.cell, _source(folder, record.cell.encoder_name)
     encoder = load_encoder(source) if METHODS[cell.method].needs_encoder else None
     training = make_venv(cell, cell.run_options["num_envs"])
     agent = load_agent(cell_folder(folder, cell) / AGENT, training, encoder)

@@ -40,7 +40,7 @@ def seconds_of(cells: Iterable[Cell]) -> float:
     """Wall time of all `cells` on all cores, with the encoders that they make for themselves."""
     cells = list(cells)
     work = sum(cell.steps / pace_of(cell) for cell in cells)
-    names = {name for cell in cells if cell.encoder for name in lineage(cell.encoder)}
+    names = {name for cell in cells if cell.encoder for name in lineage(cell.encoder_name)}
     work += 3600 * sum(map(_encoder_hours, names))
     return work / usable_cores() / speed()
 

@@ -52,7 +52,7 @@ def unfinished(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
 def _incidents(panel: Panel, group: Group) -> Iterator[Row]:
     base = {"panel": panel.title, "method": group.label, "trace": ""}
     encoders = {(one.done or {}).get("encoder_fingerprint", "") for one in group.finished}
-    if len(encoders) > 1:
+    if len(encoders) > 1 and "{seed}" not in group.cell.encoder:
         seeds = ", ".join(str(record.cell.seed) for record in group.finished)
         detail = f"weights {', '.join(sorted(encoders))}: put no two encoders of one name side by side"
         yield base | {"seeds": seeds, "what": "several encoders", "detail": detail}

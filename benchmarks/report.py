@@ -87,7 +87,7 @@ def provenance(records: list[CellRecord]) -> list[tuple[str, list[str]]]:
                 values.setdefault(key, Counter())[value] += 1
         mark = (record.done or {}).get("encoder_fingerprint")
         if mark:
-            key = f"encoder fingerprint, {record.cell.encoder or record.cell.method}"
+            key = f"encoder fingerprint, {record.cell.encoder_name or record.cell.method}"
             values.setdefault(key, Counter())[str(mark)] += 1
     return [(key, [value for value, _ in found.most_common()]) for key, found in values.items()]
 
@@ -192,7 +192,7 @@ def _write_figure(target: Path, name: str, figure: Any, text: str) -> Row:
 
 def _encoders(folder: Path, records: list[CellRecord]) -> list[EncoderRecord]:
     """The suite's own encoders, and those that ship and were used."""
-    used = {record.cell.encoder for record in records}
+    used = {record.cell.encoder_name for record in records}
     shipped = [name for name in available_encoders() if name in used]
     return read_encoders(folder) + [read_encoder(SHIPPED / name) for name in shipped]
 

@@ -78,11 +78,17 @@ class SourceConfig:
 
     @property
     def name(self) -> str:
-        """Of its folder: what is in it, and 8 hex digits of all its fields."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        """Of its folder: what is in it, 8 hex digits of all its fields but the seed, and the seed."""
+        return self.pattern.replace("{seed}", str(self.seed))
+
+    @property
+    def pattern(self) -> str:
+        """Its name with the seed left open, for cells that each have a stage of their own seed."""
+        fields = {key: value for key, value in asdict(self).items() if key != "seed"}
+        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
         tasks = "-".join(task.split("-")[0] for task in self.tasks)
-        tier = "" if self.tier is None else "-tier"
-        return f"{Path(self.encoder).name}-{tasks}{tier}-seed{self.seed}-{digest}".lower()
+        kind = "-tier" if self.tier else "" if self.rendering else "-blind"
+        return f"{Path(self.encoder).name}-{tasks}{kind}-{digest}".lower() + "-seed{seed}"
 
 
 def train_source(

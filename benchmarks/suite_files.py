@@ -15,8 +15,9 @@ from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.registry import TASKS
 
 from .cells import OPTION_KEYS, RUN_OPTIONS, Cell, Suite
+from .grids import grid
 from .search_space import DEFAULTS
-from .suites import grid, suite_named
+from .suites import suite_named
 
 FILE_KEYS = ("description", "grid", "cell")
 """Of a suite's file: a line for people, and tables of cells."""

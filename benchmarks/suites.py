@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -11,132 +11,16 @@ from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.encoder import is_function
 
 from .candidates import CONTESTS
-from .cells import OPTION_KEYS, Cell, Suite
-from .tuned import tuned_settings
+from .cells import Cell, Suite
+from .grids import TRAINED_BY, grid
+from .raw_pixels_suites import ORACLE_BUDGETS, RAW_PIXELS_SUITES
+from .transfer_suites import TRANSFER_SUITES
 
-TRAINED_BY: Mapping[str, str] = MappingProxyType(
-    {
-        "random-frozen": "random", "ae-frozen": "ae", "supervised-frozen": "supervised", "gqn-frozen": "gqn",
-        "pixels-gqn-arch": "gqn", "gqn-finetune": "gqn", "gqn-aux": "gqn",
-    }
-)  # fmt: skip
-"""Method -> what its encoder was trained by; where the agent trains new weights, that encoder's architecture
-is taken."""
-FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "smoke": {"gqn": "smoke-gqn"},
-        "reach": {
-            "gqn": "reach-gqn", "random": "reach-random", "ae": "reach-ae", "supervised": "reach-supervised",
-        },
-        "small": {
-            "gqn": "jaco-small", "ae": "jaco-small-ae", "supervised": "jaco-small-supervised",
-            "random": "reach-random",
-        },
-        "256": {"gqn": "jaco-256", "ae": "jaco-256-ae", "random": "jaco-256-random"},
-    }
-)  # fmt: skip
-"""Family -> what trained an encoder -> its recipe in `artefacts.ENCODERS`, or its shipped name. Encoders of a
-family have the same architecture, and those that were trained saw the same frames."""
-
-
-def grid(
-    suite: str,
-    tasks: Iterable[str],
-    cameras: Iterable[str],
-    methods: Mapping[str, int],
-    seeds: Iterable[int],
-    family: str = "reach",
-    tuned: bool = False,
-    algo: str = "ppo",
-    **options: Any,
-) -> tuple[Cell, ...]:
-    """Every combination.
-
-    methods: each method's budget in steps; family: of the encoders, a key of `FAMILIES`; tuned: with the
-    settings that `gqn-bench tune` has found, where `options` do not say otherwise.
-    """
-    if unknown := [key for key in options if key not in OPTION_KEYS]:
-        raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
-    if tuned and algo != "ppo":
-        raise ValueError(f"tuned settings are those of ppo, not of {algo}: leave tuned out")
-    changed = {method: (tuned_settings(method) if tuned else {}) | options for method in methods}
-    return tuple(
-        Cell(
-            suite, task, method, algo, camera, encoder_for(method, family), seed, steps,
-            tuple(sorted(changed[method].items())),
-        )
-        for task in tasks
-        for camera in cameras
-        for method, steps in methods.items()
-        for seed in seeds
-    )  # fmt: skip
-
-
-def encoder_for(method: str, family: str) -> str:
-    """The method's encoder in a family, "" if it needs none; ValueError if the family lacks it."""
-    if method not in TRAINED_BY:
-        return ""
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
-    known = FAMILIES[family]
-    if TRAINED_BY[method] not in known:
-        raise ValueError(
-            f"family {family!r} has no encoder trained by {TRAINED_BY[method]!r}, which method {method!r} "
-            f"needs; it has {', '.join(known)}"
-        )
-    return known[TRAINED_BY[method]]
-
-
-ORACLE_BUDGETS = {
-    "Reach-v0": 100_000,
-    "Point-v0": 100_000,
-    "Track-v0": 160_000,
-    "Press-v0": 240_000,
-    "Pose-v0": 300_000,
-    "Grasp-v0": 300_000,
-    "Push-v0": 300_000,
-    "Place-v0": 400_000,
-}
-"""Environment steps that an agent which sees the state needs, and some: from pilots on other seeds."""
-RAW_PIXELS_BUDGETS = {
-    "Reach-v0": 400_000, "Point-v0": 400_000, "Track-v0": 640_000, "Press-v0": 960_000, "Pose-v0": 1_200_000,
-    "Grasp-v0": 1_200_000, "Push-v0": 1_200_000, "Place-v0": 1_600_000,
-}  # fmt: skip
-"""Environment steps of every method but the oracle in the comparison with raw pixels: four times the oracle's
-until its pilot sets them."""
-SEEDS = range(20, 25)
-"""Of the comparison with raw pixels: no run before has used them."""
 QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
 SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 
-EVERY_METHOD = tuple(name for name, row in METHODS.items() if not row.missing)
-TWO_METHODS = ("pixels-aug", "gqn-frozen")
-FROZEN_METHODS = ("pixels-aug", "random-frozen", "ae-frozen", "gqn-frozen")
-OFF_POLICY: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"state": {}, "pixels-aug": {"shift": 3}, "gqn-frozen": {}}
-)
-"""Method -> options: a shift of 3 of 64 pixels is DrQ's 4 of 84."""
-THIRD_METHODS = ("pixels-gqn-arch", "supervised-frozen", "gqn-finetune", "gqn-aux")
-THIRD_TIER = (
-    ("Grasp-v0", "moving"), ("Pose-v0", "moving"), ("Point-v0", "fixed"), ("Track-v0", "fixed"),
-    ("Press-v0", "fixed"), ("Push-v0", "fixed"), ("Place-v0", "fixed"),
-)  # fmt: skip
-
-
-def raw_pixels(
-    suite: str,
-    task: str,
-    camera: str,
-    methods: Iterable[str],
-    seeds: Iterable[int],
-    family: str = "small",
-    **options: Any,
-) -> tuple[Cell, ...]:
-    """One task and camera of the comparison, tuned, with the oracle that its threshold comes from."""
-    budgets = {"state": ORACLE_BUDGETS[task]} | dict.fromkeys(methods, RAW_PIXELS_BUDGETS[task])
-    return grid(suite, [task], [camera], budgets, seeds, family, tuned=True, **options)
-
-
+EVERY_METHOD = tuple(name for name in METHODS if name != "gqn-tier2")
+"""That needs no other task."""
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "smoke": Suite(
@@ -177,7 +61,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             "every method, tuned: Reach, fixed camera; the moving camera for raw pixels and the GQN",
             tuple(
                 cell
-                for camera, methods in (("fixed", EVERY_METHOD), ("moving", TWO_METHODS))
+                for camera, methods in (("fixed", EVERY_METHOD), ("moving", ("pixels-aug", "gqn-frozen")))
                 for cell in grid(
                     "methods",
                     tasks=["Reach-v0"],
@@ -208,56 +92,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 )
             ),
         ),
-        "raw-pixels-a": Suite(
-            "the comparison with raw pixels, first tier: Reach, fixed and moving camera, five seeds",
-            tuple(
-                cell
-                for camera in ("fixed", "moving")
-                for cell in raw_pixels("raw-pixels-a", "Reach-v0", camera, FROZEN_METHODS, SEEDS)
-            ),
-        ),
-        "raw-pixels-full": Suite(
-            "the same, fixed camera, with random colours, lights and textures, and encoders that know them",
-            raw_pixels(
-                "raw-pixels-full", "Reach-v0", "fixed", FROZEN_METHODS, SEEDS, "256", randomize="full"
-            ),
-        ),
-        "raw-pixels-sac": Suite(
-            "the same with SAC, untuned, raw pixels shifted as in DrQ: Reach, fixed camera, three seeds",
-            tuple(
-                cell
-                for method, options in OFF_POLICY.items()
-                for cell in grid(
-                    "raw-pixels-sac",
-                    ["Reach-v0"],
-                    ["fixed"],
-                    {method: 100_000},
-                    SEEDS[:3],
-                    "small",
-                    algo="sac",
-                    **options,
-                )
-            ),
-        ),
-        "raw-pixels-b": Suite(
-            "second tier: Grasp and Pose, fixed camera, three seeds",
-            tuple(
-                cell
-                for task in ("Grasp-v0", "Pose-v0")
-                for cell in raw_pixels("raw-pixels-b", task, "fixed", TWO_METHODS, SEEDS[:3])
-            ),
-        ),
-        "raw-pixels-c": Suite(
-            "third tier: encoders trained otherwise, on Reach; the moving camera; the other five tasks",
-            (
-                *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", THIRD_METHODS, SEEDS[:3]),
-                *(
-                    cell
-                    for task, camera in THIRD_TIER
-                    for cell in raw_pixels("raw-pixels-c", task, camera, TWO_METHODS, SEEDS[:3])
-                ),
-            ),
-        ),
+        **RAW_PIXELS_SUITES,
         "paper": Suite(
             "the comparison at the scale of Eslami et al. 2018: 30M steps, three learning rates, for a GPU",
             tuple(
@@ -297,6 +132,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 evaluate_every=25_000,
             ),
         ),
+        **TRANSFER_SUITES,
     }
 )
 """Name -> suite."""
@@ -304,9 +140,9 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
 
 RESERVED: Mapping[str, str] = MappingProxyType(
     {
-        "tasks": "transfer against the number of tasks that an encoder was trained on end to end",
-        "sizes": "transfer against the size of the representation",
-        "tiers": "transfer through a second representation on top of the first",
+        "tasks": "`tasks-small` with every task left out in turn, for a GPU",
+        "sizes": "`sizes-small` with six sizes, alone and after four tasks, for a GPU",
+        "tiers": "`tiers-small` with wider codes and unrelated tasks, for a GPU",
     }
 )
 """Names of suites to come -> what for."""

@@ -20,12 +20,12 @@ from gqn_transfer.files import read_json, write_json, write_text
 from .artefacts import pretraining_frames, provenance, ready
 from .cells import Cell
 from .claims import claimed
+from .grids import encoder_for
 from .processes import worker_pool
 from .records import read_curve
 from .run_cell import How, run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of
 from .statistics import area_under_curve
-from .suites import encoder_for
 from .trials import Trial, as_csv, ranked, read_trials
 from .work import cell_folder, failed, finished
 
@@ -50,7 +50,7 @@ class TuneConfig:
     task: str = "Reach-v0"
     camera: str = "fixed"
     family: str = "small"
-    """Of the encoders: a key of `suites.FAMILIES`."""
+    """Of the encoders: a key of `grids.FAMILIES`."""
 
     @property
     def confirmations(self) -> int:

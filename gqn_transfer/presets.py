@@ -147,6 +147,8 @@ CPU_30MIN = PretrainConfig(
     label_fade=0.3, prior_only=0.9, warm_up=0.2,
 )  # fmt: skip
 CPU_2H = dataclasses.replace(CPU_30MIN, steps=24_000, batch=64, warm_up=0.05, transition=0.1)
+SIZES = (32, 64, 128, 256, 512, 1024)
+"""Of r, in the comparison of sizes."""
 AUTOENCODING: dict[str, Any] = {"warm_up": 1.0, "transition": 0.0, "prior_only": 1.0}
 """Each view is its own only context for the whole run, without latents."""
 GPU_SIZES = dataclasses.replace(
@@ -165,6 +167,14 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
         "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
         "cpu-30min": CPU_30MIN,
         "cpu-2h": CPU_2H,
+        **{
+            f"cpu-20min-r{size}": dataclasses.replace(
+                CPU_30MIN,
+                steps=5_000,
+                model=dataclasses.replace(RAYS_AND_POINTS, representation_size=size),
+            )
+            for size in SIZES
+        },
         "gpu-15min": dataclasses.replace(CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256),
         "autoencoder": dataclasses.replace(CPU_30MIN, **AUTOENCODING),
         "autoencoder-2h": dataclasses.replace(CPU_2H, **AUTOENCODING),

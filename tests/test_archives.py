@@ -8,9 +8,9 @@ import pytest
 from gqn_transfer.benchmarks.archives import export_cells, import_cells
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.claims import claimed
+from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.progress import progress_in
 from gqn_transfer.benchmarks.records import CurveRow, RecordError, append_row, read_suite
-from gqn_transfer.benchmarks.suites import grid
 from gqn_transfer.benchmarks.work import cell_folder
 from gqn_transfer.files import write_json
 

@@ -4,7 +4,8 @@ import pytest
 
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks import hours
-from gqn_transfer.benchmarks.suites import SUITES, grid
+from gqn_transfer.benchmarks.grids import grid
+from gqn_transfer.benchmarks.suites import SUITES
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from gqn_transfer.benchmarks.cells import Cell, Suite
+from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.suite_files import CELL_KEYS, GRID_KEYS, find_suite, suite_title
-from gqn_transfer.benchmarks.suites import SUITES, grid
+from gqn_transfer.benchmarks.suites import SUITES
 
 DOCUMENT = Path(__file__).parents[1] / "docs/suites.md"
 GRID = """
@@ -62,7 +63,7 @@ def test_the_documents_example(tmp_path: Path) -> None:
 
 def test_a_list_in_a_python_file(tmp_path: Path) -> None:
     text = (
-        "from gqn_transfer.benchmarks.suites import grid\n"
+        "from gqn_transfer.benchmarks.grids import grid\n"
         "CELLS = grid('x', ['Reach-v0'], ['fixed'], {'state': 100}, [0])\n"
     )
     assert len(find_suite(written(tmp_path, text, "mine.py") + ":CELLS").cells) == 1

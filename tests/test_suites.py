@@ -7,19 +7,12 @@ import pytest
 import gqn_transfer.envs as envs
 from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.methods import METHODS
-from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES
+from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES, SourceRecipe
 from gqn_transfer.benchmarks.cells import OPTION_KEYS, Cell, Suite
+from gqn_transfer.benchmarks.grids import FAMILIES, grid
+from gqn_transfer.benchmarks.raw_pixels_suites import ORACLE_BUDGETS, RAW_PIXELS_BUDGETS
 from gqn_transfer.benchmarks.run_cell import make_venv
-from gqn_transfer.benchmarks.suites import (
-    FAMILIES,
-    ORACLE_BUDGETS,
-    RAW_PIXELS_BUDGETS,
-    RESERVED,
-    SUITES,
-    grid,
-    suite_named,
-    with_encoder,
-)
+from gqn_transfer.benchmarks.suites import RESERVED, SUITES, suite_named, with_encoder
 from gqn_transfer.encoder import available_encoders, load_encoder
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.presets import PRESETS
@@ -33,7 +26,7 @@ def test_every_cell_can_be_built(cell: Cell) -> None:
     assert cell.camera in CAMERA_PATHS
     assert cell.algo in ALGORITHMS
     assert METHODS[cell.method].needs_encoder == bool(cell.encoder)
-    assert not cell.encoder or cell.encoder in {*ENCODERS, *available_encoders()}
+    assert not cell.encoder or cell.encoder_name in {*ENCODERS, *available_encoders()}
     assert {key for key, _ in cell.options} <= set(OPTION_KEYS)
     assert (cell.seed >= 1000) == (cell.suite == "settings"), "seeds from 1000 on belong to tuning"
 
@@ -63,6 +56,10 @@ def test_cells_survive_json() -> None:
 def test_recipes_name_what_exists() -> None:
     for recipe in ENCODERS.values():
         assert recipe.scenes in SCENES
+        if isinstance(recipe, SourceRecipe):
+            assert recipe.stage.encoder in {*ENCODERS, *available_encoders()}
+            assert set(recipe.stage.tasks) <= set(SCENES[recipe.scenes].tasks) <= set(envs.TASKS)
+            continue
         preset = PRESETS[recipe.preset]
         assert preset.views_needed <= SCENES[recipe.scenes].views
         assert preset.model.image_size == SCENES[recipe.scenes].image_size

@@ -1,0 +1,112 @@
+"""The comparison with raw pixels, as rows of data: three tiers, random looks, and another algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from .cells import Cell, Suite
+from .grids import grid
+
+ORACLE_BUDGETS = {
+    "Reach-v0": 100_000,
+    "Point-v0": 100_000,
+    "Track-v0": 160_000,
+    "Press-v0": 240_000,
+    "Pose-v0": 300_000,
+    "Grasp-v0": 300_000,
+    "Push-v0": 300_000,
+    "Place-v0": 400_000,
+}
+"""Environment steps that an agent which sees the state needs, and some: from pilots on other seeds."""
+RAW_PIXELS_BUDGETS = {
+    "Reach-v0": 400_000, "Point-v0": 400_000, "Track-v0": 640_000, "Press-v0": 960_000, "Pose-v0": 1_200_000,
+    "Grasp-v0": 1_200_000, "Push-v0": 1_200_000, "Place-v0": 1_600_000,
+}  # fmt: skip
+"""Environment steps of every method but the oracle in the comparison with raw pixels: four times the oracle's
+until its pilot sets them."""
+SEEDS = range(20, 25)
+"""Of the comparison with raw pixels: no run before has used them."""
+TWO_METHODS = ("pixels-aug", "gqn-frozen")
+FROZEN_METHODS = ("pixels-aug", "random-frozen", "ae-frozen", "gqn-frozen")
+OFF_POLICY: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"state": {}, "pixels-aug": {"shift": 3}, "gqn-frozen": {}}
+)
+"""Method -> options: a shift of 3 of 64 pixels is DrQ's 4 of 84."""
+THIRD_METHODS = ("pixels-gqn-arch", "supervised-frozen", "gqn-finetune", "gqn-aux")
+THIRD_TIER = (
+    ("Grasp-v0", "moving"), ("Pose-v0", "moving"), ("Point-v0", "fixed"), ("Track-v0", "fixed"),
+    ("Press-v0", "fixed"), ("Push-v0", "fixed"), ("Place-v0", "fixed"),
+)  # fmt: skip
+
+
+def raw_pixels(
+    suite: str,
+    task: str,
+    camera: str,
+    methods: Iterable[str],
+    seeds: Iterable[int],
+    family: str = "small",
+    **options: Any,
+) -> tuple[Cell, ...]:
+    """One task and camera of the comparison, tuned, with the oracle that its threshold comes from."""
+    budgets = {"state": ORACLE_BUDGETS[task]} | dict.fromkeys(methods, RAW_PIXELS_BUDGETS[task])
+    return grid(suite, [task], [camera], budgets, seeds, family, tuned=True, **options)
+
+
+RAW_PIXELS_SUITES: Mapping[str, Suite] = MappingProxyType(
+    {
+        "raw-pixels-a": Suite(
+            "the comparison with raw pixels, first tier: Reach, fixed and moving camera, five seeds",
+            tuple(
+                cell
+                for camera in ("fixed", "moving")
+                for cell in raw_pixels("raw-pixels-a", "Reach-v0", camera, FROZEN_METHODS, SEEDS)
+            ),
+        ),
+        "raw-pixels-full": Suite(
+            "the same, fixed camera, with random colours, lights and textures, and encoders that know them",
+            raw_pixels(
+                "raw-pixels-full", "Reach-v0", "fixed", FROZEN_METHODS, SEEDS, "256", randomize="full"
+            ),
+        ),
+        "raw-pixels-sac": Suite(
+            "the same with SAC, untuned, raw pixels shifted as in DrQ: Reach, fixed camera, three seeds",
+            tuple(
+                cell
+                for method, options in OFF_POLICY.items()
+                for cell in grid(
+                    "raw-pixels-sac",
+                    ["Reach-v0"],
+                    ["fixed"],
+                    {method: 100_000},
+                    SEEDS[:3],
+                    "small",
+                    algo="sac",
+                    **options,
+                )
+            ),
+        ),
+        "raw-pixels-b": Suite(
+            "second tier: Grasp and Pose, fixed camera, three seeds",
+            tuple(
+                cell
+                for task in ("Grasp-v0", "Pose-v0")
+                for cell in raw_pixels("raw-pixels-b", task, "fixed", TWO_METHODS, SEEDS[:3])
+            ),
+        ),
+        "raw-pixels-c": Suite(
+            "third tier: encoders trained otherwise, on Reach; the moving camera; the other five tasks",
+            (
+                *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", THIRD_METHODS, SEEDS[:3]),
+                *(
+                    cell
+                    for task, camera in THIRD_TIER
+                    for cell in raw_pixels("raw-pixels-c", task, camera, TWO_METHODS, SEEDS[:3])
+                ),
+            ),
+        ),
+    }
+)
+"""Name -> suite."""

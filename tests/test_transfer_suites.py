@@ -1,0 +1,70 @@
+"""The small suites of the three hypotheses: what they compare is what they say."""
+
+from collections import Counter
+
+import pytest
+
+from gqn_transfer.agents.build import make_agent
+from gqn_transfer.agents.vector import as_sb3
+from gqn_transfer.benchmarks.artefacts import ENCODERS, SourceRecipe
+from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.stages import CORE, HELD_OUT, SOURCES, TIER, pattern, stage
+from gqn_transfer.benchmarks.transfer_suites import EQUAL_WIDTH, TRANSFER_SUITES
+from gqn_transfer.encoder import Encoder, load_encoder, tiered
+from gqn_transfer.envs.vector import ArmVectorEnv
+from gqn_transfer.tier import Tier
+
+
+def test_new_tasks_are_none_of_the_sources() -> None:
+    assert not set(HELD_OUT) & set(SOURCES)
+    for suite in ("tasks-small", "tiers-small"):
+        assert {cell.task for cell in TRANSFER_SUITES[suite].cells} == set(HELD_OUT)
+
+
+@pytest.mark.parametrize("suite", TRANSFER_SUITES)
+def test_every_arm_runs_on_every_task_with_every_seed(suite: str) -> None:
+    cells = TRANSFER_SUITES[suite].cells
+    arms = Counter((cell.method, cell.encoder, cell.options) for cell in cells)
+    assert set(arms.values()) == {2 * 3}
+    assert len({cell.steps for cell in cells}) == 1
+    assert {"state", "pixels"} <= {cell.method for cell in cells}
+
+
+def test_a_seed_has_a_stage_of_its_own_and_all_share_what_it_is() -> None:
+    """Equal tasks and steps, the same start; two cells with the same stage share it."""
+    cells = [cell for suite in TRANSFER_SUITES.values() for cell in suite.cells if "{seed}" in cell.encoder]
+    assert cells
+    for cell in cells:
+        recipe = ENCODERS[cell.encoder_name]
+        assert isinstance(recipe, SourceRecipe)
+        assert recipe.stage.seed == cell.seed
+        assert recipe.stage.encoder == CORE
+        assert recipe.stage.tasks == SOURCES[: len(recipe.stage.tasks)]
+        assert recipe.stage.tier == (TIER if cell.method == "gqn-tier2" else None)
+    names = {cell.encoder_name for cell in cells}
+    assert names == {name for name, recipe in ENCODERS.items() if isinstance(recipe, SourceRecipe)}
+
+
+def test_stages_differ_by_name_where_they_differ() -> None:
+    arms = [(1,), (3,), (3, False), (3, False, TIER)]
+    assert len({pattern(*arm) for arm in arms}) == len(arms)
+    assert pattern(0) == CORE
+    assert stage(3, 7).name == pattern(3).replace("{seed}", "7")
+
+
+def weights(cell: Cell, encoder: Encoder) -> int:
+    """That the agent of a cell trains, those of its tier included."""
+    arms = as_sb3(ArmVectorEnv(cell.task, 2))
+    agent = make_agent(cell.method, arms, encoder=encoder, seed=0, device="cpu", **cell.agent_options)
+    arms.close()
+    count = sum(one.numel() for one in agent.policy.parameters() if one.requires_grad)
+    return count + (sum(one.numel() for one in Tier(256, TIER).parameters()) if "tier" in cell.method else 0)
+
+
+def test_heads_without_a_tier_have_as_many_weights_as_those_with_one() -> None:
+    cells = [cell for cell in TRANSFER_SUITES["tiers-small"].cells if cell.task == "Point-v0"]
+    wide = next(cell for cell in cells if dict(cell.options).get("head_width") == EQUAL_WIDTH)
+    tier = next(cell for cell in cells if cell.method == "gqn-tier2")
+    base = load_encoder("jaco-small")  # of the same sizes
+    counts = weights(wide, load_encoder("jaco-small")), weights(tier, tiered(base, Tier(256, TIER)))
+    assert counts[0] == pytest.approx(counts[1], rel=0.02)
