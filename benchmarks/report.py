@@ -158,6 +158,7 @@ def _headline(analyses: list[Analysis]) -> str:
 
 def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list[Row]:
     from .figures import QUANTITIES, curve_figure, settings_figure  # slow
+    from .transfer_figure import transfer_figure
 
     written = []
     for quantity in QUANTITIES:
@@ -168,6 +169,9 @@ def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list
         text = f"Curves of success against frames rendered, pretraining's included, {panel.title}"
         curves = curve_figure(panel, "success", rng, with_frames=True)
         written.append(_write_figure(target, f"{panel.slug}-success-with-frames", curves, text))
+    if (transfer := transfer_figure(panel, rng)) is not None:
+        text = f"What {panel.task} takes against how many tasks came before it"
+        written.append(_write_figure(target, f"{panel.slug}-transfer", transfer, text))
     if (settings := settings_figure(panel, rng)) is not None:
         text = f"Success with every setting that was tried, {panel.title}"
         written.append(_write_figure(target, f"{panel.slug}-settings", settings, text))

@@ -221,7 +221,11 @@ def test_every_knob_belongs_to_some_method() -> None:
 @pytest.mark.parametrize(
     ("method", "how", "message"),
     [
-        ("state", {"shift": 2}, r"method 'state' has no shift; it has head_width, head_depth and the settings of"),
+        (
+            "state",
+            {"shift": 2},
+            r"method 'state' has no shift; it has head_width, head_depth and the settings of",
+        ),
         ("gqn-frozen", {"encoder_rate": 1.0}, "method 'gqn-frozen' has no encoder_rate"),
         ("pixels", {"network": "resnet"}, "network='resnet': expected one of nature, drq"),
         ("state", {"head_width": 0}, "head_width=0: expected at least 1"),
