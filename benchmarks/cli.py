@@ -347,7 +347,7 @@ def tune(
     """Search settings for each method with the same budget, on seeds that no result uses.
 
     Args:
-        methods: What to tune; all that others inherit from by default.
+        methods: What to tune; by default pixels-aug, gqn-frozen, random-frozen and ae-frozen.
         out: Folder for METHOD.csv with all trials, and for their cells. What is finished is skipped.
         trials: Settings tried for each method; the first are those that hold without tuning.
         steps: Environment steps of a trial.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gqn_transfer.encoder import load_gqn
-from gqn_transfer.files import write_atomic, write_text
+from gqn_transfer.files import write_bytes, write_text
 from gqn_transfer.prediction_samples import prediction_samples
 from gqn_transfer.probes import ProbeRow
 from gqn_transfer.scenes import Scenes
@@ -41,7 +41,7 @@ def draw_predictions(subject: Subject, test: Scenes, path: Path, title: str, see
     generator = torch.Generator().manual_seed(seed)
     found = prediction_samples(load_gqn(subject.folder), batch, contexts, PICTURE_SAMPLES, generator)
     png = figure_png(prediction_figure(found, title))
-    write_atomic(path, lambda temporary: _fill(temporary, png))
+    write_bytes(path, png)
 
 
 def as_csv(rows: list[ProbeRow]) -> str:
@@ -51,7 +51,3 @@ def as_csv(rows: list[ProbeRow]) -> str:
     writer.writerow(ProbeRow._fields)
     writer.writerows([*row[:3], f"{row.median_error:.4f}", f"{row.r2:.4f}"] for row in rows)
     return text.getvalue()
-
-
-def _fill(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

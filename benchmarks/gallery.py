@@ -15,7 +15,7 @@ from gqn_transfer.envs.arm import ArmEnv
 from gqn_transfer.envs.experts import EXPERTS
 from gqn_transfer.envs.registry import TASKS, find_task
 from gqn_transfer.envs.task import CONTROL_HZ
-from gqn_transfer.files import write_atomic
+from gqn_transfer.files import write_atomic, write_bytes
 
 from .animation import save_animation
 from .figures import Figure, figure_png
@@ -107,14 +107,10 @@ def moments_of(clip: Clip) -> tuple[list[str], dict[str, list[np.ndarray]]]:
 def write_png(path: Path, figure: Figure) -> None:
     """Atomically write a figure."""
     content = figure_png(figure)
-    write_atomic(path, lambda temporary: _fill(temporary, content))
+    write_bytes(path, content)
 
 
 def _picture(env: ArmEnv) -> np.ndarray:
     picture = env.render()
     assert picture is not None
     return picture
-
-
-def _fill(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -21,7 +21,7 @@ PACES: Mapping[str, float] = MappingProxyType(
         "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
-"""Method -> training steps a second on one core, evaluations included: of the cells of `quick`; those of
+"""Method -> training steps a second on one core, evaluations included: of untuned cells of `quick`; those of
 encoders that the agent trains are guesses from `agent_speed`."""
 OFF_POLICY_PACES: Mapping[str, float] = MappingProxyType(
     {"pixels": 14.0, "pixels-aug": 14.0, "pixels-gqn-arch": 3.0, "gqn-finetune": 3.0}

@@ -18,6 +18,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.encoder import is_function
 
 from .cells import Cell
@@ -32,10 +33,7 @@ from .statistics import (
     steps_to_threshold,
 )
 
-METHOD_ORDER = (
-    "state", "pixels", "pixels-aug", "pixels-gqn-arch", "random-frozen", "ae-frozen",
-    "supervised-frozen", "gqn-frozen", "gqn-finetune", "gqn-aux", "gqn-tier2",
-)  # fmt: skip
+METHOD_ORDER = tuple(METHODS)
 """Order of rows and legends."""
 ORACLE = "state"
 RAW_PIXELS = ("pixels-aug", "pixels", "pixels-gqn-arch")

@@ -20,12 +20,9 @@ ORACLE_BUDGETS = {
     "Place-v0": 400_000,
 }
 """Environment steps that an agent which sees the state needs, and some: from pilots on other seeds."""
-RAW_PIXELS_BUDGETS = {
-    "Reach-v0": 400_000, "Point-v0": 400_000, "Track-v0": 640_000, "Press-v0": 960_000, "Pose-v0": 1_200_000,
-    "Grasp-v0": 1_200_000, "Push-v0": 1_200_000, "Place-v0": 1_600_000,
-}  # fmt: skip
-"""Environment steps of every method but the oracle in the comparison with raw pixels: four times the oracle's
-until its pilot sets them."""
+RAW_PIXELS_BUDGETS = {task: 4 * steps for task, steps in ORACLE_BUDGETS.items()}
+"""Environment steps of every method but the oracle in the comparison with raw pixels: four times the
+oracle's, until the pilot of the comparison sets them."""
 SEEDS = range(20, 25)
 """Of the comparison with raw pixels: no run before has used them."""
 TWO_METHODS = ("pixels-aug", "gqn-frozen")

@@ -172,7 +172,9 @@ def save_encoder(
     }
     statistics = feature_statistics(eyes.representation, scenes)
     rendered = sum(collector.frames for collector in collectors_in(agent.get_env()))
-    own["frames"] = int(record["frames"]) + rendered
+    again = scenes.meta["recipe"] == record["scenes"]["recipe"]  # counted by its start already
+    fresh = 0 if again or not config.rendering else len(scenes) * scenes.meta["views"]
+    own["frames"] = int(record["frames"]) + rendered + fresh
     save_checkpoint(folder, tensors | statistics, record | own)
 
 

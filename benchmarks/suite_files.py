@@ -49,13 +49,19 @@ def _read_toml(path: Path) -> Suite:
     cells: list[Cell] = []
     for table in content.get("grid", []):
         _refuse_unknown(path, "keys of a [[grid]]", table, GRID_KEYS)
-        cells += _built(path, lambda table=table: grid(path.stem, **(table | table.pop("options", {}))))
+        cells += _built(path, lambda table=table: _grid_of(path, table))
     for table in content.get("cell", []):
         _refuse_unknown(path, "keys of a [[cell]]", table, CELL_KEYS)
         cells.append(
             _built(path, lambda table=table: Cell.from_json({"suite": path.stem, "options": {}} | table))
         )
     return Suite(content.get("description", str(path)), tuple(cells))
+
+
+def _grid_of(path: Path, table: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """The cells of one [[grid]]."""
+    fields = {key: value for key, value in table.items() if key != "options"}
+    return grid(path.stem, **fields, **table.get("options", {}))
 
 
 def _built(path: Path, make: Any) -> Any:

@@ -19,8 +19,8 @@ from .transfer_suites import TRANSFER_SUITES
 QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
 SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 
-EVERY_METHOD = tuple(name for name in METHODS if name != "gqn-tier2")
-"""That needs no other task."""
+SINGLE_TASK_METHODS = tuple(name for name in METHODS if name != "gqn-tier2")
+"""Methods whose encoder needs no other task."""
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "smoke": Suite(
@@ -48,7 +48,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
         ),
         "from-scratch": Suite(
-            "the same with an encoder of the suite's own, pretrained for 40 minutes on one core",
+            "Reach, untuned, with an encoder of the suite's own, pretrained for 40 minutes on one core",
             grid(
                 "from-scratch",
                 tasks=["Reach-v0"],
@@ -61,7 +61,10 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             "every method, tuned: Reach, fixed camera; the moving camera for raw pixels and the GQN",
             tuple(
                 cell
-                for camera, methods in (("fixed", EVERY_METHOD), ("moving", ("pixels-aug", "gqn-frozen")))
+                for camera, methods in (
+                    ("fixed", SINGLE_TASK_METHODS),
+                    ("moving", ("pixels-aug", "gqn-frozen")),
+                )
                 for cell in grid(
                     "methods",
                     tasks=["Reach-v0"],
@@ -158,6 +161,8 @@ def with_encoder(suite: Suite, encoder: str) -> Suite:
         return TRAINED_BY.get(cell.method) == "gqn" and not (needs_config and is_function(encoder))
 
     cells = tuple(cell._replace(encoder=encoder) if takes_it(cell) else cell for cell in suite.cells)
+    if len(set(cells)) < len(cells):
+        raise ValueError("this suite compares encoders: leave --encoder out, or write a suite of your own")
     return dataclasses.replace(suite, cells=cells)
 
 

@@ -1,4 +1,5 @@
-"""Suites of transfer to new tasks, as rows of data: the three hypotheses of the TieredGQN proposal."""
+"""Suites of transfer to new tasks, as rows of data: does it help that tasks have trained the encoder, that
+its code is larger, or that a second representation stands on it (docs/decisions/0015)?"""
 
 from __future__ import annotations
 

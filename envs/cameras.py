@@ -17,7 +17,7 @@ import numpy as np
 WORKSPACE_CENTRE = np.array([-0.45, 0.0, 0.3])
 """Where every camera looks, metres."""
 WORKSPACE_SIZE = np.array([0.6, 0.6, 0.5])
-"""Edges of the box that holds targets and objects, metres; its floor is 5 cm above the room's."""
+"""Edges of the box that holds targets, metres; its floor is 5 cm above the room's, on which objects stand."""
 FIELD_OF_VIEW = np.deg2rad(45.0)
 """Vertical (and, images being square, horizontal) opening angle, radians."""
 VIEWPOINT_COLUMNS = ("x", "y", "z", "cos_yaw", "sin_yaw", "cos_pitch", "sin_pitch")

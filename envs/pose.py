@@ -29,7 +29,7 @@ class Pose(Task):
     Horizon: 50 steps. Start: as in Reach. Goal observation: sines, then cosines, of the six target
     angles; nothing in the room marks it, so an agent that sees pixels must read the arm's own pose.
     Goals: uniform about the start (1.4, 0.8, 1.0, 1.8, 1.8 and 1.8 rad at most), free of contact, the hand
-    8 cm above the floor and within 60 cm of the workspace's centre, within 60 % of the horizon at full speed;
+    8 cm above the floor and within 42 cm of the workspace's centre, within 60 % of the horizon at full speed;
     one of the first four joints turns by half a radian at least.
     Dense reward in [0, 1], of e = the joints' errors in units of their tolerance: 0.5 nearness, the mean
     of 1 - tanh(e / 5), + 0.5 precision, exp(-(root mean square of e / 2)²). Sparse: 1 while posed.

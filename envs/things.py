@@ -1,4 +1,4 @@
-"""What lies on the floor: where the can, the puck and the hand above them may start."""
+"""Cans and rings on the floor: where they stand, poses of a hand above them, how firmly a can is held."""
 
 from __future__ import annotations
 

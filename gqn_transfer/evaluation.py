@@ -48,7 +48,7 @@ class Figure(NamedTuple):
     """One number of the evaluation."""
 
     figure: str
-    """What was measured: a key of `DEFINITIONS` in benchmarks/checkpoint_evaluation.py."""
+    """What was measured: matches a key of `DEFINITIONS` in benchmarks/evaluation_files.py."""
     part: str
     """What of: a part of the image, a sigma, a latent layer, a quantity of the simulator's state."""
     contexts: int | None

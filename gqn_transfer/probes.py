@@ -35,7 +35,7 @@ class ProbeRow(NamedTuple):
     """One probe of one quantity."""
 
     probe: str
-    """"ridge", "mlp", or "regressor" for an encoder that was trained to read the state itself."""
+    """"ridge", "mlp", "guess" without looking, or "regressor" for an encoder that was trained to read it."""
     quantity: str
     unit: str
     median_error: float

@@ -1,8 +1,8 @@
 """The layer-2 representation: a small network s = f(r) on a frozen encoder, taught by tasks.
 
-Hypothesis 3 of the TieredGQN proposal: similar tasks learn the same abilities again on a scene's code r; a
-second representation on top of it, learned once from some of them, spares the others that. It is an encoder
-like any other (`load_encoder`), so that a tier can stand on a tier.
+The hypothesis: similar tasks learn the same abilities again on a scene's code r, and a second representation
+on top of it, learned once from some of them, spares the others that. It is an encoder like any other
+(`load_encoder`), so that a tier can stand on a tier.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gqn_transfer import files
 from gqn_transfer.benchmarks import gallery
 from gqn_transfer.benchmarks.animation import TILE, save_animation
 from gqn_transfer.benchmarks.gallery import Clip, Moment, successful_clip, write_gallery
@@ -150,7 +151,7 @@ def test_an_interrupted_write_keeps_the_old_file(
     path = tmp_path / f"Reach-v0.{ending}"
     path.write_bytes(b"old")
     monkeypatch.setattr(gallery, "successful_clip", lambda task, seed: clip)
-    monkeypatch.setattr(*((Image.Image, "save") if ending == "gif" else (gallery, "_fill")), half)
+    monkeypatch.setattr(*((Image.Image, "save") if ending == "gif" else (files, "_fill_bytes")), half)
     with pytest.raises(KeyboardInterrupt):
         write_gallery(tmp_path, ["Reach-v0"])
     assert path.read_bytes() == b"old"

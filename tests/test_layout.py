@@ -42,7 +42,6 @@ MAY_NOT_IMPORT = {
     "agents": {"mujoco", "dm_control"},
     "benchmarks": {"dm_control"},
 }
-PYPLOT_FILES = {"benchmarks/figures.py"}
 FOREIGN_FILES = {"benchmarks/peer_dm_control.py"}
 """Run by another interpreter, whose MuJoCo dm_control works with."""
 
@@ -96,8 +95,8 @@ def import_faults(text: str, file: str) -> list[str]:
         if target is None:
             if name.split(".")[0] in MAY_NOT_IMPORT[folder] and file not in FOREIGN_FILES:
                 faults.append((node, f"{folder} may not import {name}"))
-            if f"{name}.".startswith("matplotlib.pyplot.") and file not in PYPLOT_FILES:
-                faults.append((node, f"only {', '.join(PYPLOT_FILES)} may import {name}"))
+            if f"{name}.".startswith("matplotlib.pyplot."):
+                faults.append((node, f"figures are made without {name}, which keeps them alive"))
         elif target not in MAY_IMPORT[folder]:
             faults.append((node, f"{folder} may not import {name}"))
         elif not name.startswith("gqn_transfer"):
@@ -192,7 +191,6 @@ def test_import_check_reports(file, text):
         ("agents/good.py", "from gqn_transfer import load_encoder"),
         ("agents/good.py", "from .config import METHODS\nimport torch"),
         ("benchmarks/good.py", "from gqn_transfer.envs import ENV_IDS\nimport mujoco"),
-        ("benchmarks/figures.py", "import matplotlib.pyplot as plt"),
         ("envs/good.py", "from . import cameras\nimport mujoco, gymnasium"),
         ("gqn_transfer/good.py", "import torch\nfrom .model import GQN"),
     ],

@@ -139,6 +139,11 @@ def test_a_network_of_ones_own_takes_no_place_where_it_would_have_to_be_made_ane
     assert [cell.encoder for cell in ours] == ["jaco-small", "jaco-small", "mine.py:make"]
 
 
+def test_a_suite_that_compares_encoders_takes_none_of_ones_own() -> None:
+    with pytest.raises(ValueError, match="this suite compares encoders: leave --encoder out"):
+        with_encoder(SUITES["sizes-small"], "mine")
+
+
 def test_tuned_settings_are_those_of_ppo() -> None:
     with pytest.raises(ValueError, match="tuned settings are those of ppo, not of sac"):
         grid("t", ["Reach-v0"], ["fixed"], {"state": 1}, [0], tuned=True, algo="sac")
