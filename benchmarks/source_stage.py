@@ -3,6 +3,7 @@ before new tasks are learned from what they have made."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -181,7 +182,7 @@ def save_encoder(
 def _save_tier(
     agent: MultiTaskPPO, start: Path, scenes: Scenes, folder: Path, record: Mapping[str, Any]
 ) -> None:
-    tier: Tier = agent.policy.features_extractor.tier.eval()  # type: ignore[union-attr, assignment]
+    tier: Tier = copy.deepcopy(agent.policy.features_extractor.tier).cpu().eval()  # type: ignore[union-attr, assignment]
     statistics = feature_statistics(tiered(load_encoder(start), tier).representation, scenes)
     save_tier(folder, start, tier, statistics, record)
 

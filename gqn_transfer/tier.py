@@ -27,14 +27,14 @@ class TierConfig:
     """A tier's sizes."""
 
     size: int = 128
-    """Length of s: where it is smaller than r, a bottleneck."""
+    """Length of s, at least 2, since s is centred: where it is smaller than r, a bottleneck."""
     width: int = 256
     """Of the hidden layers."""
     depth: int = 2
     """Hidden layers; 0 makes it linear."""
 
     def __post_init__(self) -> None:
-        for name, least in (("size", 1), ("width", 1), ("depth", 0)):
+        for name, least in (("size", 2), ("width", 1), ("depth", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
 

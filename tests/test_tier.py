@@ -71,8 +71,8 @@ def test_what_does_not_fit_is_refused(tier_folder: Path, trained_run: Path) -> N
         load_gqn(tier_folder)
     with pytest.raises(ValueError, match="unknown keys colour; known: size, width, depth"):
         TierConfig.from_dict({"colour": 1})
-    with pytest.raises(ValueError, match="size=0: expected at least 1"):
-        TierConfig(size=0)
+    with pytest.raises(ValueError, match="size=1: expected at least 2"):
+        TierConfig(size=1)
     wrong = {f"tier.{name}": value for name, value in Tier(5, SIZES).state_dict().items()}
     save_checkpoint(tier_folder, wrong, {"tier": {"size": 6, "width": 16, "depth": 1}})
     with pytest.raises(CheckpointError, match="does not fit the encoder in its base"):
