@@ -60,9 +60,9 @@ CONTESTS: Mapping[str, Contest] = MappingProxyType(
             100_000,
             (1100,),
             (
-                {"learning_rate": 1e-3, "batch_size": 125, "ent_coef": 0.001, "gae_lambda": 0.9},
-                {},
                 ONE_VIEW,
+                {},
+                {"learning_rate": 1e-3, "batch_size": 125, "ent_coef": 0.001, "gae_lambda": 0.9},
             ),
         ),
         "gqn-aux": Contest(100_000, (1100,), (ONE_VIEW, {})),
