@@ -16,7 +16,7 @@ from .grids import TRAINED_BY, grid
 from .raw_pixels_suites import ORACLE_BUDGETS, RAW_PIXELS_SUITES
 from .transfer_suites import TRANSFER_SUITES
 
-QUICK_METHODS = ("state", "pixels-aug", "random-frozen", "gqn-frozen")
+QUICK_METHODS = ("state", "pixels", "random-frozen", "gqn-frozen")
 SMALL: dict[str, Any] = {"episodes": 2, "evaluate_every": 250, "num_envs": 2}
 
 SINGLE_TASK_METHODS = tuple(name for name in METHODS if name != "gqn-tier2")
@@ -63,7 +63,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 cell
                 for camera, methods in (
                     ("fixed", SINGLE_TASK_METHODS),
-                    ("moving", ("pixels-aug", "gqn-frozen")),
+                    ("moving", ("pixels", "pixels-aug", "gqn-frozen")),
                 )
                 for cell in grid(
                     "methods",
