@@ -98,14 +98,12 @@ class Artist:
         """What the GQN predicts for the second camera from one observation of the agent: uint8 (H, W, 3)."""
         if "representation" in observation:
             code = torch.from_numpy(observation["representation"]).float()
-            views = 1
         else:
             images = torch.from_numpy(observation["image"]).permute(0, 3, 1, 2)
             code = encode_views(self.encoder, images, torch.from_numpy(observation["viewpoint"]))
-            views = images.shape[1] // 3
-        summed = (code * self.encoder.feature_std + self.encoder.feature_mean) * views
+        raw = code * self.encoder.feature_std + self.encoder.feature_mean  # of several views the mean
         query = torch.from_numpy(SECOND_CAMERA.viewpoint)[None].float()
-        r = summed.unflatten(1, self.encoder.code_shape)
+        r = raw.unflatten(1, self.encoder.code_shape)
         mean = self.gqn.predict(r, query, sample=False)[0].clamp(0, 1)
         return (mean * 255).round().byte().permute(1, 2, 0).numpy()
 

@@ -44,9 +44,10 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
     folder = Path(folder)
     target = target or folder / "report"
     records, rng = read_suite(folder), np.random.default_rng(SEED)
-    analyses = [analyse(panel, rng) for panel in panels_of(records)]
+    panels = panels_of(records)
+    analyses = [analyse(panel, rng) for panel in panels]
     target.mkdir(parents=True, exist_ok=True)
-    groups = together(panels_of(records), rng)
+    groups = together(panels, rng)
     figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
     figures |= {one.slug: [_write_profile(target, one)] for one in groups}
     write_tables(target, _headline(analyses), analyses, groups)

@@ -7,12 +7,12 @@ import pytest
 
 from gqn_transfer.agents.knobs import split
 from gqn_transfer.agents.methods import METHODS
-from gqn_transfer.benchmarks.candidates import CONTESTS
+from gqn_transfer.benchmarks.candidates import CONTESTS, LARGE_BATCHES, SMALL_STEPS
 from gqn_transfer.benchmarks.cells import AGENT_OPTIONS, Cell
 from gqn_transfer.benchmarks.grids import encoder_for
 from gqn_transfer.benchmarks.search_space import DEFAULTS, INHERITS, TUNED, space_of
 from gqn_transfer.benchmarks.suites import SUITES
-from gqn_transfer.benchmarks.trials import Trial, as_csv, read_trials
+from gqn_transfer.benchmarks.trials import Trial, as_csv, best_of, read_trials
 from gqn_transfer.benchmarks.tuned import FOLDER, tuned_settings
 from gqn_transfer.benchmarks.tuning import TuneConfig, cell_of, worth
 from gqn_transfer.encoder import available_encoders, load_encoder
@@ -72,6 +72,14 @@ def test_the_first_row_of_a_contest_has_won_it(method: str) -> None:
     ]
     assert len(values) == len(contest.rows)
     assert values[0] == max(values)
+
+
+@pytest.mark.parametrize(("row", "table"), [(LARGE_BATCHES, "pixels-aug"), (SMALL_STEPS, "gqn-frozen")])
+def test_what_contests_take_from_the_search_is_what_it_chose(row: dict, table: str) -> None:
+    found = best_of(list(read_trials(FOLDER / f"{table}.csv").values())).settings
+    assert dict(row) == {
+        name: value for name, value in found.items() if value != DEFAULTS[name] and name != "shift"
+    }
 
 
 def batched_by(cells: list[Cell], rows: int) -> list[list[Cell]]:

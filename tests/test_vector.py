@@ -380,13 +380,17 @@ def test_close_gives_the_renderers_of_its_threads_back():
 
 
 def test_a_pool_of_renderers_may_be_closed_twice():
+    before = renderers_of_other_threads()
     pool = RenderPool(load_model("reach.xml"), workers=2)
     pool.close()
     pool.close()
+    assert renderers_of_other_threads() == before
 
 
 def test_close_before_the_first_reset_works():
+    before = renderers_of_other_threads()
     ArmVectorEnv("Reach-v0", 3, workers=3).close()
+    assert renderers_of_other_threads() == before
 
 
 def test_environments_work_after_others_were_closed():
