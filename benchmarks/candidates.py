@@ -51,6 +51,8 @@ CONTESTS: Mapping[str, Contest] = MappingProxyType(
                 {},
                 {**LARGE_BATCHES, "vf_coef": 0.1},
                 {**LARGE_BATCHES, "n_epochs": 10},
+                {**LARGE_BATCHES, "n_epochs": 3},
+                {**LARGE_BATCHES, "learning_rate": 1e-4},
                 SMALL_STEPS,
             ),
         ),
