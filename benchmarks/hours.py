@@ -16,13 +16,13 @@ from .limits import usable_cores
 
 PACES: Mapping[str, float] = MappingProxyType(
     {
-        "state": 1100.0, "pixels": 410.0, "pixels-aug": 410.0, "pixels-gqn-arch": 80.0, "gqn-finetune": 80.0,
-        "gqn-aux": 60.0, "random-frozen": 640.0, "ae-frozen": 640.0, "supervised-frozen": 640.0,
+        "state": 1100.0, "pixels": 530.0, "pixels-aug": 500.0, "pixels-gqn-arch": 120.0, "gqn-finetune": 80.0,
+        "gqn-aux": 90.0, "random-frozen": 640.0, "ae-frozen": 640.0, "supervised-frozen": 640.0,
         "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
-"""Method -> training steps a second on one core, evaluations included: of untuned cells of `quick`; those of
-encoders that the agent trains are guesses from `agent_speed`."""
+"""Method -> training steps a second on one core, evaluations included: of cells of `quick`, the state's of
+`oracle`, those that train an encoder of `settings`."""
 OFF_POLICY_PACES: Mapping[str, float] = MappingProxyType(
     {"pixels": 14.0, "pixels-aug": 14.0, "pixels-gqn-arch": 3.0, "gqn-finetune": 3.0}
 )

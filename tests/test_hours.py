@@ -19,7 +19,7 @@ def test_every_method_has_a_pace() -> None:
 
 
 def test_quick_takes_what_it_took() -> None:
-    assert hours.seconds_of(SUITES["quick"].cells) == pytest.approx(18 * 60, rel=0.15)
+    assert hours.seconds_of(SUITES["quick"].cells) == pytest.approx(14 * 60, rel=0.15)
 
 
 def test_raw_pixels_take_far_longer_from_a_replay_buffer() -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gqn_transfer.benchmarks.protocol import Group, panels_of
 from gqn_transfer.benchmarks.records import read_suite
-from gqn_transfer.benchmarks.statistics import steps_to_threshold
+from gqn_transfer.benchmarks.statistics import interquartile_mean, steps_to_threshold
 from gqn_transfer.benchmarks.suites import SUITES
 from gqn_transfer.envs.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 ORACLE = read_suite(ROOT / "docs/results/oracle")
+QUICK = read_suite(ROOT / "docs/results/quick")
 SOLVED = 0.9
 """Success of an agent that sees the state, on every task."""
 
@@ -37,6 +40,28 @@ def test_every_task_is_solved_from_the_state_by_every_seed(task: str) -> None:
 
 @pytest.mark.parametrize("task", list(TASKS))
 def test_the_readme_tells_the_steps(task: str) -> None:
-    row = re.search(rf"^\| `gqn_transfer/{task}` \|.*\| ([\d,]+) \|$", (ROOT / "README.md").read_text(), re.M)
+    row = re.search(rf"^\| `gqn_transfer/{task}` \|.*\| ([\d,]+) \|$", README, re.M)
     assert row, f"no row of {task} in the README's table of tasks"
     assert int(row[1].replace(",", "")) == int(np.median(steps_until_solved(task)))
+
+
+def test_quick_ran_as_its_suite_says() -> None:
+    assert {record.cell for record in QUICK} == set(SUITES["quick"].cells)
+    assert all(record.status == "done" for record in QUICK)
+
+
+def in_words(group: Group, threshold: float | None) -> tuple[str, str, str]:
+    """Final score, steps to the threshold and area, as the README writes them."""
+    median = float(np.median(group.times(threshold)))
+    steps = f"{median:,.0f}" if np.isfinite(median) else f"not in {group.budget:,.0f}"
+    return f"{group.final_scores.mean():.3f}", steps, f"{interquartile_mean(group.areas):.3f}"
+
+
+def test_the_readme_tells_what_quick_found() -> None:
+    (panel,) = panels_of(QUICK)
+    for group in panel.groups:
+        row = re.search(
+            rf"^\| `{group.method}`.* \| ([\d.]+) \(.*\) \| (.+) \| ([\d.]+) \(.*\) \|$", README, re.M
+        )
+        assert row, f"no row of {group.method} in the README's table of quick"
+        assert row.groups() == in_words(group, panel.threshold)
