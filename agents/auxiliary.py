@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import Tensor
 
 from gqn_transfer.decoders import RenderingDecoder
 from gqn_transfer.encoder import Encoder
@@ -24,6 +25,7 @@ BATCH = 16
 """States of one auxiliary step, which comes with each of the agent's."""
 CLIP = 0.5
 """Largest norm of its gradient, before it is weighted: that of PPO's own."""
+SMALLEST_NORM = 1e-6
 SCHEDULE_STEPS = 200_000
 """Environment steps over which the schedule of `PRESET` runs down."""
 PRESET = PRESETS["cpu-30min"]
@@ -34,6 +36,9 @@ class AuxiliaryBound:
     """Adds the gradient of the GQN's bound to that of the agent's loss, before each step of its optimiser.
 
     The generator is trained by the same optimiser; the policy does not hold it.
+
+    `match`, where it is set: the norm that the bound's gradient on the encoder has before it is weighted, so
+    that it neither drowns the agent's nor is drowned; else it is clipped together with the generator's.
     """
 
     def __init__(
@@ -53,10 +58,13 @@ class AuxiliaryBound:
         decoder = RenderingDecoder(self.model, PRESET.label_weights)
         self.objective = Objective(self.model, {"rendering": decoder}, {"rendering": 1.0}, VIEWS - 1)
         self.weight, self.progress = weight, progress
+        self.match: Tensor | None = None
         self.config = dataclasses.replace(PRESET, steps=SCHEDULE_STEPS)
         self.sources, self.rng = tuple(sources), np.random.default_rng([seed, EVERY])
-        self.parameters = list(self.model.parameters())
-        policy.optimizer.add_param_group({"params": list(self.model.generator.parameters())})
+        generator = list(self.model.generator.parameters())
+        self.parameters = [*self.model.representation.parameters(), *generator]
+        self.split = len(self.parameters) - len(generator)
+        policy.optimizer.add_param_group({"params": generator})
         policy.optimizer.before_step = self._add_gradients  # type: ignore[attr-defined]
 
     def _add_gradients(self) -> None:
@@ -67,14 +75,29 @@ class AuxiliaryBound:
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
-    def _gradients(self) -> list[torch.Tensor | None]:
-        """Of the bound on scenes of all sources, clipped, then weighted; None where it has none."""
+    def _gradients(self) -> list[Tensor | None]:
+        """Of the bound on scenes of all sources, scaled, then weighted; None where it has none."""
         with torch.enable_grad(), autocast(self.objective.device):
             loss, _ = self.objective(self._batch(), schedule(self.config, self.progress()), self.rng)
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        norm = torch.nn.utils.get_total_norm([one for one in gradients if one is not None])
-        scale = self.weight * (CLIP / (norm + 1e-6)).clamp(max=1)
-        return [None if one is None else one * scale for one in gradients]
+        if self.match is None:
+            return _times(gradients, self.weight * _clip(gradients))
+        encoder, generator = gradients[: self.split], gradients[self.split :]
+        alike = self.match / (_norm(encoder) + SMALLEST_NORM)
+        return [*_times(encoder, self.weight * alike), *_times(generator, self.weight * _clip(generator))]
 
     def _batch(self) -> Batch:
         return joined([source.sample(BATCH // len(self.sources), self.rng) for source in self.sources])
+
+
+def _norm(gradients: Sequence[Tensor | None]) -> Tensor:
+    return torch.nn.utils.get_total_norm([one for one in gradients if one is not None])
+
+
+def _clip(gradients: Sequence[Tensor | None]) -> Tensor:
+    """What they are multiplied by so that their norm is at most `CLIP`."""
+    return (CLIP / (_norm(gradients) + SMALLEST_NORM)).clamp(max=1)
+
+
+def _times(gradients: Sequence[Tensor | None], factor: Tensor) -> list[Tensor | None]:
+    return [None if one is None else one * factor for one in gradients]

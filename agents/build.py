@@ -83,7 +83,7 @@ def make_agent(
     """
     algorithm, row = algorithm_named(algo), combination(method, algo)
     knobs, changed = split(method, overrides)
-    _check_settings(algo, algorithm, changed)
+    check_settings(algo, algorithm, changed)
     settings = {**algorithm.settings_for(venv.num_envs), **changed}
     training = _training_env(method, venv, encoder, algorithm, knobs, seed, device)
     updates = algorithm.updates_per_step(settings, venv.num_envs)
@@ -212,7 +212,8 @@ def _shift_rng(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 1])
 
 
-def _check_settings(algo: str, algorithm: Algorithm, settings: dict[str, Any]) -> None:
+def check_settings(algo: str, algorithm: Algorithm, settings: dict[str, Any]) -> None:
+    """ValueError for what the algorithm does not know."""
     known = set(inspect.signature(algorithm.kind).parameters) - {"policy", "env", "policy_kwargs"}
     if unknown := sorted(set(settings) - known):
         raise ValueError(

@@ -44,9 +44,13 @@ class Numbered(VecEnvWrapper):
 class MixedVecEnv(VecEnv):
     """The environments of the first task come first, then those of the second, and so on, each `Numbered`."""
 
-    def __init__(self, venvs: Mapping[str, VecEnv]) -> None:
-        """venvs: task -> its environments; all must have the same spaces."""
-        self.venvs = {name: Numbered(venv, number) for number, (name, venv) in enumerate(venvs.items())}
+    def __init__(self, venvs: Mapping[str, VecEnv], first: int = 0) -> None:
+        """venvs: task -> its environments; all must have the same spaces. first: number of the first task,
+        where the agent has heads of tasks that are not among them."""
+        self.first = first
+        self.venvs = {
+            name: Numbered(venv, number) for number, (name, venv) in enumerate(venvs.items(), first)
+        }
         first = next(iter(self.venvs.values()))
         for name, venv in self.venvs.items():
             if (venv.observation_space, venv.action_space) != (first.observation_space, first.action_space):
@@ -57,7 +61,7 @@ class MixedVecEnv(VecEnv):
         sizes = [venv.num_envs for venv in self.venvs.values()]
         self.bounds = list(itertools.accumulate(sizes, initial=0))
         self.task_of = np.repeat(np.arange(len(sizes)), sizes)
-        """int (num_envs,): the task of each environment."""
+        """int (num_envs,): the task of each environment, counted from 0 whatever their numbers."""
         super().__init__(sum(sizes), first.observation_space, first.action_space)
 
     @property

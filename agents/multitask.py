@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,19 +11,11 @@ from stable_baselines3 import PPO
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gqn_transfer.model import GQN
-from gqn_transfer.tier import TierConfig
-
-from .algorithms import ALGORITHMS
-from .auxiliary import SCHEDULE_STEPS, AuxiliaryBound
-from .build import Recipe, environment_seed
-from .eyes import EncoderSource, shared
+from .auxiliary import AuxiliaryBound
+from .build import Recipe
 from .gradients import cosines, without_conflicts
-from .inputs import FRAMES
 from .mixed_vec_env import MixedVecEnv
-from .optimiser import EncoderAdam
-from .scene_collector import SceneSource, Together, collectors_in
-from .task_heads import MultiTaskPolicy, TaskExtractor, rows_by_task
+from .task_heads import MultiTaskPolicy
 
 SMALLEST_DEVIATION = 1e-8
 """Of advantages."""
@@ -35,17 +25,22 @@ class MultiTaskPPO(PPO):
     """PPO whose minibatches hold as many samples of every task.
 
     A task's advantages are normalised over its own rollout, and its gradient is clipped by itself, as if it
-    were alone; the encoder then follows the mean of these gradients. surgery: of what is left of them
-    without what is against another task's (PCGrad).
+    were alone; the encoder then follows the mean of these gradients, and where rendering goes on the bound's
+    at the same norm, whatever the number of tasks. surgery: the mean is of what is left of them without what
+    is against another task's (PCGrad). teach: False lets heads alone learn from the tasks, so that rendering
+    alone trains the encoder. `agreement` has, of every rollout, the cosines between the tasks' gradients.
     """
 
     policy: MultiTaskPolicy
     recipe: Recipe
     auxiliary: AuxiliaryBound
 
-    def __init__(self, policy: Any, env: MixedVecEnv, surgery: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, policy: Any, env: MixedVecEnv, surgery: bool = False, teach: bool = True, **settings: Any
+    ) -> None:
         super().__init__(policy, env, **settings)
-        self.surgery = surgery
+        self.surgery, self.teach = surgery, teach
+        self.agreement: list[Tensor] = []
         self.surgery_rng = np.random.default_rng([self.seed or 0, 4])
 
     def train(self) -> None:
@@ -57,10 +52,13 @@ class MultiTaskPPO(PPO):
         agreement: list[Tensor] = []
         for _ in range(self.n_epochs):
             for batch in self._batches(rows):
-                found = [self._gradients(task, samples) for task, samples in enumerate(batch)]
+                found = [
+                    self._gradients(head, samples) for head, samples in zip(self._heads(), batch, strict=True)
+                ]
                 agreement.append(self._take_step(found))
             self._n_updates += 1
         every = torch.cat(agreement)
+        self.agreement.append(every)
         if len(every):
             self.logger.record("train/gradient_cosine", float(every.mean()))
             self.logger.record("train/gradient_conflicts", float((every < 0).float().mean()))
@@ -86,10 +84,14 @@ class MultiTaskPPO(PPO):
         for start in range(0, len(rows[0]), size):
             yield [each[start : start + size] for each in shuffled]
 
-    def _gradients(self, task: int, rows: np.ndarray) -> tuple[Tensor, list[Tensor]]:
-        """Of the task's loss: on the shared weights (P,), and on those of its head; clipped together."""
-        shared = self.policy.shared_parameters()
-        own = list(self.policy.heads[task].parameters())
+    def _heads(self) -> list[nn.Module]:
+        """Of the tasks that are practised, in their order."""
+        first = self.env.first  # type: ignore[union-attr]
+        return [*self.policy.heads][first : first + len(self.env.tasks)]  # type: ignore[union-attr]
+
+    def _gradients(self, head: nn.Module, rows: np.ndarray) -> tuple[Tensor, list[Tensor]]:
+        """Of a task's loss: on the shared weights (P,), and on those of its head; clipped together."""
+        shared, own = self.policy.shared_parameters(), list(head.parameters())
         found = torch.autograd.grad(self._loss(rows), [*shared, *own], allow_unused=True)
         filled = [
             torch.zeros_like(weight) if one is None else one
@@ -114,9 +116,13 @@ class MultiTaskPPO(PPO):
         """One step of the optimiser; cosines between the tasks' gradients on the shared weights."""
         shared = torch.stack([flat for flat, _ in found])
         mended = without_conflicts(shared, self.surgery_rng) if self.surgery else shared
+        together = mended.mean(0)
+        if hasattr(self, "auxiliary"):
+            self.auxiliary.match = together.norm()
         self.policy.optimizer.zero_grad()
-        set_gradients(self.policy.shared_parameters(), mended.mean(0))
-        for head, (_, own) in zip(self.policy.heads, found, strict=False):
+        if self.teach:
+            set_gradients(self.policy.shared_parameters(), together)
+        for head, (_, own) in zip(self._heads(), found, strict=True):
             for weight, gradient in zip(head.parameters(), own, strict=True):
                 weight.grad = gradient
         self.policy.optimizer.step()
@@ -128,69 +134,3 @@ def set_gradients(parameters: list[nn.Parameter], flat: Tensor) -> None:
     sizes = [parameter.numel() for parameter in parameters]
     for parameter, part in zip(parameters, flat.split(sizes), strict=True):
         parameter.grad = part.view_as(parameter)
-
-
-def make_multitask_agent(
-    venv: MixedVecEnv,
-    *,
-    encoder: EncoderSource | None,
-    seed: int,
-    mode: str = "finetune",
-    tier: TierConfig | None = None,
-    surgery: bool = False,
-    head_width: int = 256,
-    device: str = "auto",
-    **overrides: Any,
-) -> MultiTaskPPO:
-    """An untrained agent with a head for each task of `venv`, on the encoder's weights.
-
-    encoder: None where observations hold its codes already. mode: "finetune" or "frozen". tier: a second
-    representation on those codes, which the tasks share and train. overrides: of PPO's settings, whose batch
-    and rollout are those of all tasks together.
-    """
-    algorithm = ALGORITHMS["ppo"]
-    policy = {
-        **algorithm.policy,
-        "tasks": len(venv.tasks),
-        "head_width": head_width,
-        "features_extractor_class": TaskExtractor,
-        "features_extractor_kwargs": {"encoder": encoder, "mode": mode, "tier": tier},
-        "optimizer_class": EncoderAdam,
-        "optimizer_kwargs": algorithm.optimiser,
-    }
-    settings = {**algorithm.settings, **overrides}
-    agent = MultiTaskPPO(
-        MultiTaskPolicy, venv, surgery, policy_kwargs=policy, seed=seed, device=device, **settings
-    )
-    fit_heads(agent)
-    venv.seed(environment_seed(seed))
-    how = {"mode": mode, "surgery": surgery, "head_width": head_width}
-    how |= {} if tier is None else {"tier": asdict(tier)}
-    start = "" if encoder is None else shared(encoder).fingerprint
-    agent.recipe = Recipe("multi-task", "ppo", seed, how | overrides, start)
-    return agent
-
-
-def add_rendering(agent: MultiTaskPPO, model: GQN, scenes: SceneSource, weight: float = 1.0) -> None:
-    """Let the GQN's bound train the encoder too: half on `scenes`, half on the states that the tasks' agents
-    meet, as `SceneCollector`s around the tasks' environments keep them.
-
-    model: the GQN that the encoder is of; its generator is trained on, at the end of its schedule.
-    """
-    met = Together(collectors_in(agent.get_env()))
-    agent.auxiliary = AuxiliaryBound(
-        agent.policy, model, [scenes, met], weight, agent.recipe.seed, progress=lambda: SCHEDULE_STEPS
-    )
-
-
-@torch.no_grad()
-def fit_heads(agent: MultiTaskPPO) -> None:
-    """Centre and scale every head's inputs on first observations of its own task."""
-    venv: MixedVecEnv = agent.env  # type: ignore[assignment]
-    seen = []
-    for _ in range(math.ceil(FRAMES / np.bincount(venv.task_of).min())):
-        observations, _ = agent.policy.obs_to_tensor(venv.reset())  # type: ignore[arg-type]
-        seen.append(agent.policy.extract_features(observations))
-    features = torch.cat(seen)  # type: ignore[arg-type]
-    for task, rows in rows_by_task(features[:, 0]):
-        agent.policy.heads[task].scale.fit(features[rows, 1:])  # type: ignore[union-attr, operator]

@@ -21,6 +21,7 @@ from gqn_transfer.files import read_json, write_json
 
 from .build import Recipe, make_agent
 from .eyes import EncoderSource, mark_of
+from .methods import METHODS
 from .optimiser import optimisers_of
 from .scene_collector import collectors_in
 
@@ -81,9 +82,10 @@ def load_agent(
     encoder: the one it was made with, where its method has one; it is refused if its weights differ.
     """
     folder = Path(folder)
-    record = _read_record(folder)
-    recipe = Recipe(**record["recipe"])
-    _check_encoder(folder, recipe, encoder)
+    recipe = read_recipe(folder)
+    if recipe.method not in METHODS:
+        raise AgentError(f"{folder} holds an agent of several tasks: read it with load_multitask")
+    check_encoder(folder, recipe, encoder)
     agent = make_agent(
         recipe.method, venv, encoder=encoder, algo=recipe.algo, seed=recipe.seed, device=device,
         **recipe.settings,
@@ -101,6 +103,11 @@ def restore_agent(agent: BaseAlgorithm, folder: Path) -> None:
             "make it with the same arguments"
         )
     _restore(agent, read_tensors(folder / record["weights"], record["fingerprint"]), record, folder)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """What the agent in `folder` was made of."""
+    return Recipe(**_read_record(folder)["recipe"])
 
 
 def read_agent(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -122,7 +129,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _check_encoder(folder: Path, recipe: Recipe, encoder: EncoderSource | None) -> None:
+def check_encoder(folder: Path, recipe: Recipe, encoder: EncoderSource | None) -> None:
+    """AgentError if the agent in `folder` was not made with these weights."""
     if recipe.encoder and encoder is not None and mark_of(encoder) != recipe.encoder:
         raise AgentError(
             f"{folder} was trained with the encoder {recipe.encoder}, this one is {mark_of(encoder)}: pass "

@@ -91,12 +91,12 @@ class TaskHeads(nn.Module):
 
     def __init__(self, inputs: int, seen: int, width: int, actions: int, log_std: float, tasks: int) -> None:
         super().__init__()
-        self.sizes = (inputs, seen, width, actions, log_std)
-        self.heads = nn.ModuleList(TaskHead(*self.sizes) for _ in range(tasks))
+        self.actions = actions
+        self.heads = nn.ModuleList(TaskHead(inputs, seen, width, actions, log_std) for _ in range(tasks))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        actions, values = self.sizes[3], features.new_empty(len(features), 1)
-        found = features.new_empty(len(features), 2 * int(actions))
+        values = features.new_empty(len(features), 1)
+        found = features.new_empty(len(features), 2 * self.actions)
         for task, rows in rows_by_task(features[:, 0]):
             found[rows], values[rows] = self.heads[task](features[rows, 1:])
         return found, values
@@ -108,12 +108,6 @@ class TaskHeads(nn.Module):
     def forward_critic(self, features: Tensor) -> Tensor:
         """Values (B, 1)."""
         return self(features)[1]
-
-    def add(self) -> TaskHead:
-        """One more head, for the next task; those there are stay as they are."""
-        head = TaskHead(*self.sizes).to(next(self.parameters()).device)
-        self.heads.append(head)
-        return head
 
 
 class MultiTaskPolicy(ActorCriticPolicy, BareImages):  # type: ignore[misc]
@@ -143,13 +137,6 @@ class MultiTaskPolicy(ActorCriticPolicy, BareImages):  # type: ignore[misc]
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the encoder, or of the tier."""
         return [each for each in self.features_extractor.parameters() if each.requires_grad]
-
-    def add_task(self) -> TaskHead:
-        """A head for one more task, trained from the next step on; all else stays bit for bit as it is."""
-        head: TaskHead = self.mlp_extractor.add()  # type: ignore[operator]
-        self.optimizer.add_param_group({"params": list(head.parameters())})
-        self.tasks += 1
-        return head
 
 
 def rows_by_task(tasks: Tensor) -> Iterator[tuple[int, Tensor]]:

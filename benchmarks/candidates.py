@@ -67,7 +67,7 @@ CONTESTS: Mapping[str, Contest] = MappingProxyType(
                 {"learning_rate": 1e-3, "batch_size": 125, "ent_coef": 0.001, "gae_lambda": 0.9},
             ),
         ),
-        "gqn-aux": Contest(100_000, (1100,), (ONE_VIEW, {})),
+        "gqn-aux": Contest(100_000, (1100,), ({}, ONE_VIEW)),
     }
 )
 """Method -> its contest: suite `settings`."""

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
+from gqn_transfer.agents.build_multitask import add_rendering, make_multitask_agent
 from gqn_transfer.agents.encoded_vec_env import EncodedVecEnv
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv, Numbered
-from gqn_transfer.agents.multitask import MultiTaskPPO, add_rendering, make_multitask_agent
+from gqn_transfer.agents.multitask import MultiTaskPPO
 from gqn_transfer.agents.resuming import restore_training, save_training
 from gqn_transfer.agents.saving import RECORD
 from gqn_transfer.agents.scene_collector import PretrainingScenes, SceneCollector, collectors_in
@@ -33,7 +34,7 @@ from gqn_transfer.encoder import (
     tiered,
 )
 from gqn_transfer.envs.vector import ArmVectorEnv
-from gqn_transfer.files import read_json, write_json
+from gqn_transfer.files import read_json, write_json, write_text
 from gqn_transfer.reference import copy_reference
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.tier import Tier, TierConfig, save_tier
@@ -41,8 +42,10 @@ from gqn_transfer.tier import Tier, TierConfig, save_tier
 from .evaluation import evaluate
 from .records import CurveRow, append_row, rewind_curve
 
-AGENT, ENCODER, DONE = "agent", "encoder", "done.json"
-"""In a stage's folder: the agent at its last evaluation; the encoder at the end; written last."""
+AGENT, ENCODER, CONFIG, DONE = "agent", "encoder", "config.json", "done.json"
+"""In a stage's folder: the agent at its last evaluation; the encoder at the end; what it is; written last."""
+GRADIENTS = "gradients.csv"
+"""Beside them: how far the tasks' gradients on what they share agree."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ class SourceConfig:
     """The GQN's bound stays on as a loss beside the tasks'."""
     tier: TierConfig | None = None
     """What is trained instead of the encoder: a second representation on top of it."""
-    surgery: bool = False
-    """Gradients of tasks on the encoder lose what is against another's (PCGrad)."""
+    teach: bool = True
+    """The tasks train the encoder; else their heads alone, and rendering what they meet trains it."""
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Of `agents.build_multitask.Sharing` and of PPO, sorted: what differs from the defaults."""
     seed: int = 0
     num_envs: int = 16
     """Of each task."""
-    batch_size: int = 250
-    """Of each task's samples in a minibatch."""
     evaluate_every: int = 20_000
     """Steps of each task."""
     episodes: int = 50
@@ -76,6 +79,8 @@ class SourceConfig:
             raise ValueError(
                 "below a tier the encoder is frozen, and rendering has nothing to train: leave it out"
             )
+        if not (self.teach or self.rendering):
+            raise ValueError("neither tasks nor rendering train the encoder: leave teach or rendering on")
 
     @property
     def name(self) -> str:
@@ -88,7 +93,7 @@ class SourceConfig:
         fields = {key: value for key, value in asdict(self).items() if key != "seed"}
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
         tasks = "-".join(task.split("-")[0] for task in self.tasks)
-        kind = "-tier" if self.tier else "" if self.rendering else "-blind"
+        kind = "-tier" if self.tier else "-untaught" if not self.teach else "" if self.rendering else "-blind"
         return f"{Path(self.encoder).name}-{tasks}{kind}-{digest}".lower() + "-seed{seed}"
 
 
@@ -105,6 +110,8 @@ def train_source(
     start: checkpoint of the encoder that `config` names. scenes: those that it was pretrained on, or such.
     None if `seconds` were over before its end.
     """
+    facts = {"start": read_record(start)["fingerprint"]} | dict(facts)
+    _refuse_another(config, folder, facts["start"])
     if (folder / DONE).exists():
         return folder / ENCODER
     torch.set_num_threads(1)
@@ -139,8 +146,8 @@ def source_agent(config: SourceConfig, start: Path, scenes: Scenes) -> MultiTask
         encoder=None if config.tier else load_encoder(start),
         seed=config.seed,
         tier=config.tier,
-        surgery=config.surgery,
-        batch_size=config.batch_size * len(config.tasks),
+        teach=config.teach,
+        **dict(config.settings),
     )
     if config.rendering:
         add_rendering(agent, load_gqn(start), PretrainingScenes(scenes))
@@ -157,7 +164,10 @@ def save_encoder(
 ) -> None:
     """Write the agent's encoder as a checkpoint like the one it started from, or its tier on that one."""
     record = read_record(start)
+    steps = config.steps * len(config.tasks)
     own: dict[str, Any] = {"provenance": dict(facts), "source": asdict(config)}
+    own["source_steps"] = int(record.get("source_steps", 0)) + steps
+    own["frames"] = int(record["frames"]) + steps  # each step of a source has rendered one
     copy_reference(start, folder)
     if config.tier:
         _save_tier(agent, start, scenes, folder, record | own)
@@ -175,7 +185,7 @@ def save_encoder(
     rendered = sum(collector.frames for collector in collectors_in(agent.get_env()))
     again = scenes.meta["recipe"] == record["scenes"]["recipe"]  # counted by its start already
     fresh = 0 if again or not config.rendering else len(scenes) * scenes.meta["views"]
-    own["frames"] = int(record["frames"]) + rendered + fresh
+    own["frames"] += rendered + fresh
     save_checkpoint(folder, tensors | statistics, record | own)
 
 
@@ -192,13 +202,25 @@ def _go_on(agent: MultiTaskPPO, config: SourceConfig, folder: Path, facts: Mappi
     if not (folder / AGENT / RECORD).exists():
         for task in config.tasks:
             _curve(folder, task).unlink(missing_ok=True)
-        write_json(folder / "config.json", {"source": asdict(config)} | dict(facts))
+        write_json(folder / CONFIG, {"source": asdict(config)} | dict(facts))
         return 0.0
-    if read_json(folder / "config.json")["source"] != json.loads(json.dumps(asdict(config))):
-        raise ValueError(f"{folder} belongs to another source stage: choose another folder, or delete it")
     restore_training(agent, folder / AGENT)
     steps = agent.num_timesteps // len(config.tasks)
     return max(rewind_curve(_curve(folder, task), steps) for task in config.tasks)
+
+
+def _refuse_another(config: SourceConfig, folder: Path, start: str) -> None:
+    """ValueError if what stands in `folder` is another stage, or one from other weights."""
+    if not (folder / CONFIG).exists():
+        return
+    known = read_json(folder / CONFIG)
+    if known["source"] != json.loads(json.dumps(asdict(config))):
+        raise ValueError(f"{folder} belongs to another source stage: choose another folder, or delete it")
+    if known["start"] != start:
+        raise ValueError(
+            f"{folder} started from the weights {known['start']} of {config.encoder}, which are {start} now: "
+            "choose another folder, or delete it"
+        )
 
 
 def _record(
@@ -210,6 +232,19 @@ def _record(
         score = evaluate(agent, venv, config.seed)
         seconds = round(time.monotonic() - started, 1)
         append_row(_curve(folder, task), CurveRow(steps, *score, seconds))
+    if agent.agreement:
+        _note_agreement(torch.cat(agent.agreement), steps, folder / GRADIENTS)
+        agent.agreement.clear()
+
+
+def _note_agreement(cosines: torch.Tensor, steps: int, path: Path) -> None:
+    """One row for what was learned since the last evaluation, in place of those of a try that was stopped."""
+    if not len(cosines):
+        return
+    before = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+    kept = [line for line in before if int(line.split(",")[0]) < steps]
+    row = f"{steps},{float(cosines.mean()):.4f},{float((cosines < 0).float().mean()):.4f}"
+    write_text(path, "\n".join(["steps,mean_cosine,share_of_conflicts", *kept, row]) + "\n")
 
 
 def _curve(folder: Path, task: str) -> Path:

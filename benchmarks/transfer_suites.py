@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from .cells import Cell, Suite
-from .stages import CORE, HELD_OUT, SEEDS, TIER, pattern
+from .stages import CORE, HELD_OUT, SEEDS, SOURCES, pattern
+from .stages import STEPS as STAGE_STEPS
 from .tuned import tuned_settings
 
 STEPS = 100_000
@@ -37,15 +38,23 @@ BESIDE: tuple[Arm, ...] = (("state", "", {}), ("pixels", "", {}))
 """Beside all others: the oracle, for the threshold, and raw pixels."""
 TRANSFER_SUITES: Mapping[str, Suite] = MappingProxyType(
     {
+        "sources-small": Suite(
+            "what every source task learns by itself, as a measure of learning them together",
+            tuple(
+                cell._replace(steps=STAGE_STEPS)
+                for cell in transfer("sources-small", SOURCES, [("gqn-finetune", CORE, {})])
+            ),
+        ),
         "tasks-small": Suite(
-            "transfer: a new task from an encoder that 0, 1 or 3 tasks trained on, with rendering or not",
+            "transfer: a new task from an encoder that 0, 1 or 3 tasks have trained on, and controls",
             transfer(
                 "tasks-small",
                 HELD_OUT,
                 [
                     *BESIDE,
                     *(("gqn-frozen", pattern(count), {}) for count in (0, 1, 3)),
-                    ("gqn-frozen", pattern(3, rendering=False), {}),
+                    ("gqn-frozen", pattern(1, steps=3 * STAGE_STEPS), {}),
+                    *(("gqn-frozen", pattern(3, kind), {}) for kind in ("blind", "untaught")),
                 ],
             ),
         ),
@@ -68,7 +77,7 @@ TRANSFER_SUITES: Mapping[str, Suite] = MappingProxyType(
                     ("gqn-frozen", CORE, {"head_width": EQUAL_WIDTH}),
                     ("gqn-frozen", CORE, {"head_depth": 4}),
                     ("gqn-frozen", pattern(3), {}),
-                    *(("gqn-tier2", pattern(count, rendering=False, tier=TIER), {}) for count in (1, 3)),
+                    *(("gqn-tier2", pattern(count, "tier"), {}) for count in (1, 3)),
                 ],
             ),
         ),

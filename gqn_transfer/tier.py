@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .checkpoint import CheckpointError, save_checkpoint
+from .checkpoint import CheckpointError, read_record, save_checkpoint
 
 BASE, PREFIX = "base", "tier."
 """Folder in a tier's checkpoint: the checkpoint of what it stands on; before the names of its own weights."""
@@ -88,11 +88,17 @@ def save_tier(
         shutil.rmtree(folder / BASE)
     shutil.copytree(base, folder / BASE)
     weights = {PREFIX + name: value for name, value in tier.state_dict().items()}
-    save_checkpoint(folder, weights | dict(statistics), {**record, "tier": dataclasses.asdict(tier.config)})
+    below = read_record(folder / BASE)["fingerprint"]
+    own = {"tier": dataclasses.asdict(tier.config), BASE: below}
+    save_checkpoint(folder, weights | dict(statistics), {**record, **own})
 
 
 def tier_of(record: Mapping[str, Any], inputs: int, tensors: Mapping[str, Tensor], folder: Path) -> Tier:
     """The tier that a checkpoint describes, on codes of length `inputs`."""
+    if (found := read_record(folder / BASE)["fingerprint"]) != record[BASE]:
+        raise CheckpointError(
+            f"{folder} was trained on the encoder {record[BASE]}, its {BASE} is {found}: restore the pair"
+        )
     tier = Tier(inputs, TierConfig.from_dict(record["tier"]))
     own = {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
     try:

@@ -13,10 +13,17 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents import auxiliary
+from gqn_transfer.agents.build_multitask import (
+    add_rendering,
+    add_task,
+    load_multitask,
+    make_multitask_agent,
+)
 from gqn_transfer.agents.gradients import cosines, without_conflicts
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv
-from gqn_transfer.agents.multitask import MultiTaskPPO, add_rendering, make_multitask_agent
+from gqn_transfer.agents.multitask import MultiTaskPPO
 from gqn_transfer.agents.resuming import restore_training, save_training
+from gqn_transfer.agents.saving import AgentError, load_agent, save_agent
 from gqn_transfer.agents.scene_collector import VIEWS, PretrainingScenes, SceneCollector, collectors_in
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.encoder import Encoder
@@ -26,7 +33,7 @@ from gqn_transfer.presets import PRESETS
 from gqn_transfer.scenes import Scenes
 
 SIZES = dataclasses.replace(PRESETS["tiny"].model, image_size=16)
-SHORT: dict[str, Any] = {"n_steps": 10, "batch_size": 20, "n_epochs": 2, "device": "cpu"}
+SHORT: dict[str, Any] = {"n_steps": 10, "batch_size": 10, "n_epochs": 2, "device": "cpu"}
 TASKS = ("Reach-v0", "Pose-v0")
 
 
@@ -145,21 +152,87 @@ def test_a_frozen_encoder_stays_and_heads_learn(mixed: MixedVecEnv) -> None:
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
-def test_adding_a_task_leaves_the_others_bit_for_bit(mixed: MixedVecEnv) -> None:
+# One more task.
+
+
+@torch.no_grad()
+def outputs(agent: MultiTaskPPO, task: int = 0) -> list[torch.Tensor]:
+    """Mean, deviation and value of a task's head on fixed observations."""
+    rng = np.random.default_rng(5)
+    space = agent.observation_space
+    seen = {
+        key: np.stack([part.low + rng.random(part.shape) for _ in range(3)]) for key, part in space.items()
+    }
+    seen = {key: values.astype(space[key].dtype) for key, values in seen.items()}
+    seen["image"] = rng.integers(0, 256, seen["image"].shape).astype(np.uint8)
+    seen["viewpoint"], seen["goal"] = rng.random((3, 7), np.float32), rng.random((3, 12), np.float32)
+    seen["task"][:] = task
+    observations = {key: torch.from_numpy(values) for key, values in seen.items()}
+    distribution = agent.policy.get_distribution(observations).distribution
+    return [distribution.mean, distribution.stddev, agent.policy.predict_values(observations)]
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_adding_a_task_leaves_the_others_bit_for_bit(mixed: MixedVecEnv, beside: bool) -> None:
     agent = agent_on(mixed)
     agent.learn(40)
-    observations, _ = agent.policy.obs_to_tensor(mixed.reset())
-    with torch.no_grad():
-        before = agent.policy(observations, deterministic=True)
-        head = agent.policy.add_task()
-        after = agent.policy(observations, deterministic=True)
-        assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-        observations["task"][:] = 2
-        other = agent.policy(observations, deterministic=True)
-    assert not torch.equal(other[1], before[1])
-    known = {id(p) for group in agent.policy.optimizer.param_groups for p in group["params"]}
-    assert all(id(parameter) in known for parameter in head.parameters())
-    assert len(agent.policy.heads) == agent.policy.tasks == 3
+    before = [outputs(agent, task) for task in (0, 1)]
+    (venv,) = environments(("Grasp-v0",)).values()
+    grown = add_task(agent, "Grasp-v0", venv, beside)
+    assert all(same(outputs(grown, task), before[task]) for task in (0, 1))
+    assert len(grown.policy.heads) == 3
+    assert grown.env.tasks == ((*TASKS, "Grasp-v0") if beside else ("Grasp-v0",))
+    assert grown.env.reset()["task"].max() == 2
+    scale = grown.policy.heads[2].scale
+    assert not torch.equal(scale.mean, torch.zeros_like(scale.mean))  # fitted on its own task
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_task_that_was_added_is_learned(mixed: MixedVecEnv, beside: bool) -> None:
+    agent = agent_on(mixed)
+    agent.learn(40)
+    steps = agent.policy.optimizer.state[agent.policy.shared_parameters()[0]]["step"]
+    grown = add_task(agent, "Grasp-v0", environments(("Grasp-v0",))["Grasp-v0"], beside)
+    kept = grown.policy.optimizer.state[grown.policy.shared_parameters()[0]]["step"]
+    assert kept == steps == 4
+    before = [[p.detach().clone() for p in head.parameters()] for head in grown.policy.heads]
+    shared = [p.detach().clone() for p in grown.policy.shared_parameters()]
+    grown.learn(80, reset_num_timesteps=False)
+    changed = [
+        any(not torch.equal(p, q) for p, q in zip(head.parameters(), old, strict=True))
+        for head, old in zip(grown.policy.heads, before, strict=True)
+    ]
+    assert changed == [beside, beside, True]
+    assert any(not torch.equal(p, q) for p, q in zip(grown.policy.shared_parameters(), shared, strict=True))
+
+
+def test_a_task_is_not_added_twice(mixed: MixedVecEnv) -> None:
+    with pytest.raises(ValueError, match="has a head for 'Pose-v0' already; it has Reach-v0, Pose-v0"):
+        add_task(agent_on(mixed), "Pose-v0", environments(("Pose-v0",))["Pose-v0"])
+
+
+def test_a_grown_agent_is_saved_and_read_again(mixed: MixedVecEnv, tmp_path: Path) -> None:
+    grown = add_task(agent_on(mixed), "Grasp-v0", environments(("Grasp-v0",))["Grasp-v0"])
+    grown.learn(60)
+    save_agent(grown, tmp_path)
+    again = load_multitask(
+        tmp_path, MixedVecEnv(environments((*TASKS, "Grasp-v0"))), Encoder.untrained(SIZES)
+    )
+    assert all(same(outputs(again, task), outputs(grown, task)) for task in range(3))
+    assert again.num_timesteps == grown.num_timesteps
+    with pytest.raises(AgentError, match="was trained with the encoder"):
+        load_multitask(tmp_path, mixed, Encoder.untrained(SIZES, seed=1))
+    with pytest.raises(AgentError, match="several tasks: read it with load_multitask"):
+        load_agent(tmp_path, mixed, Encoder.untrained(SIZES))
+
+
+def test_unknown_settings_are_refused(mixed: MixedVecEnv) -> None:
+    with pytest.raises(ValueError, match="unknown settings of ppo: colour"):
+        agent_on(mixed, colour=1)
 
 
 # How tasks are balanced.
@@ -201,7 +274,9 @@ def test_every_task_has_the_same_say(mixed: MixedVecEnv) -> None:
     agent.learn(40)
     rows = agent._rows()
     agent.rollout_buffer.returns[rows[0]] *= 1000
-    norms = [float(agent._gradients(task, each)[0].norm()) for task, each in enumerate(rows)]
+    norms = [
+        float(agent._gradients(head, each)[0].norm()) for head, each in zip(agent._heads(), rows, strict=True)
+    ]
     assert max(norms) <= agent.max_grad_norm * 1.001
 
 
@@ -244,12 +319,12 @@ def test_agreement_is_logged(mixed: MixedVecEnv) -> None:
 # Rendering beside the tasks, and going on.
 
 
-def rendering_agent(scenes: tuple[Scenes, Scenes]) -> MultiTaskPPO:
+def rendering_agent(scenes: tuple[Scenes, Scenes], **how: Any) -> MultiTaskPPO:
     collected = {
         task: SceneCollector(venv, np.random.default_rng([7, number]))
         for number, (task, venv) in enumerate(environments(("Reach-v0", "Grasp-v0")).items())
     }
-    agent = agent_on(MixedVecEnv(collected), surgery=True)
+    agent = agent_on(MixedVecEnv(collected), surgery=True, **how)
     add_rendering(agent, GQN(SIZES, seed=1), PretrainingScenes(scenes[0]))
     return agent
 
@@ -296,6 +371,53 @@ def test_it_goes_on_as_if_it_had_not_stopped(
     for part in ("policy", "auxiliary.model"):
         ours, theirs = (operator.attrgetter(part)(one).state_dict() for one in (agent, again))
         assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+def norm_of(gradients: list[torch.Tensor]) -> float:
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_the_bound_weighs_as_much_as_the_tasks_however_many(
+    scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = rendering_agent(scenes)
+    agent.learn(40)
+    bound, shared = agent.auxiliary, agent.policy.shared_parameters()
+    norms, step = [], agent.policy.optimizer.step
+
+    def watched() -> None:
+        gradients = [one.grad for one in shared], bound._gradients()[: bound.split]
+        norms.append([norm_of([one for one in each if one is not None]) for each in gradients])
+        step()
+
+    monkeypatch.setattr(agent.policy.optimizer, "step", watched)
+    agent.learn(40, reset_num_timesteps=False)
+    assert len(norms) == 4
+    for tasks, bounds in norms:
+        assert bounds == pytest.approx(tasks, rel=1e-3)
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_untaught_the_encoder_follows_rendering_alone(
+    mixed: MixedVecEnv, scenes: tuple[Scenes, Scenes]
+) -> None:
+    agent = agent_on(mixed, teach=False)
+    before = [p.detach().clone() for p in agent.policy.shared_parameters()]
+    agent.learn(40)
+    assert all(torch.equal(p, q) for p, q in zip(agent.policy.shared_parameters(), before, strict=True))
+    assert all(any(p.grad.any() for p in head.parameters()) for head in agent.policy.heads)
+    agent = rendering_agent(scenes, teach=False)
+    before = [p.detach().clone() for p in agent.policy.shared_parameters()]
+    agent.learn(80)
+    assert any(not torch.equal(p, q) for p, q in zip(agent.policy.shared_parameters(), before, strict=True))
+
+
+def test_the_encoder_starts_slowly(mixed: MixedVecEnv) -> None:
+    """Over `warm_up` steps of each task, at `encoder_rate` of the heads' rate."""
+    agent = agent_on(mixed, encoder_rate=0.1, warm_up=50)
+    (group,) = [one for one in agent.policy.optimizer.param_groups if "factor" in one]
+    assert (group["factor"], group["warm_up"]) == (0.1, 50 * 2 // 10)
 
 
 # Gradients.

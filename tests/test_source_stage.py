@@ -1,14 +1,16 @@
 """Source stages: tasks train an encoder on, it is handed on as a checkpoint, and goes on after a stop."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from gqn_transfer.agents import auxiliary
+from gqn_transfer.agents.build_multitask import make_multitask_agent
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv
-from gqn_transfer.agents.multitask import make_multitask_agent
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.benchmarks import artefacts, hours, source_stage, work
 from gqn_transfer.benchmarks.artefacts import SourceRecipe
@@ -17,7 +19,7 @@ from gqn_transfer.benchmarks.claims import claimed
 from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.benchmarks.source_stage import SourceConfig, train_source
-from gqn_transfer.checkpoint import CheckpointError, read_record
+from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.encoder import load_encoder, load_gqn
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.presets import PRESETS
@@ -50,7 +52,7 @@ def config_of(start: Path, **changes: object) -> SourceConfig:
         ("Reach-v0", "Press-v0"),
         steps=500,
         num_envs=2,
-        batch_size=125,
+        settings=(("batch_size", 125), ("warm_up", 0)),
         evaluate_every=250,
         episodes=2,
     )
@@ -77,6 +79,14 @@ def test_every_task_is_evaluated_at_its_own_steps(stage: Path) -> None:
         assert curve.episodes.tolist() == [2, 2, 2]
 
 
+def test_how_far_gradients_agree_is_told(stage: Path) -> None:
+    steps, cosines, conflicts = np.loadtxt(stage / "gradients.csv", delimiter=",", skiprows=1).T
+    assert steps.tolist() == [250, 500]
+    assert (np.abs(cosines) <= 1).all()
+    assert ((conflicts >= 0) & (conflicts <= 1)).all()
+    assert np.ptp(cosines) > 0
+
+
 def test_encoder_and_generator_are_trained_on_and_handed_on(stage: Path, start: Path) -> None:
     before, after = weights(start), weights(stage / "encoder")
     changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
@@ -84,7 +94,8 @@ def test_encoder_and_generator_are_trained_on_and_handed_on(stage: Path, start: 
     assert any(key.startswith("generator.") for key in changed)
     record = read_record(stage / "encoder")
     assert record["source"]["tasks"] == ["Reach-v0", "Press-v0"]
-    assert record["frames"] == read_record(start)["frames"] + 2 * 250 // 8 * 2 * 3
+    assert record["source_steps"] == 2 * 500
+    assert record["frames"] == read_record(start)["frames"] + 2 * 500 + 2 * 250 // 8 * 2 * 3
     codes = load_encoder(stage / "encoder")
     assert not torch.equal(codes.feature_std, load_encoder(start).feature_std)
 
@@ -119,6 +130,7 @@ def test_a_stopped_stage_goes_on_to_the_same_encoder(
     for task in ("Reach-v0", "Press-v0"):
         one, other = (read_curve(folder / f"{task}.csv") for folder in (tmp_path, stage))
         assert one.return_mean.tolist() == other.return_mean.tolist()
+    assert (tmp_path / "gradients.csv").read_text() == (stage / "gradients.csv").read_text()
 
 
 def test_another_stages_folder_is_refused(
@@ -130,13 +142,40 @@ def test_another_stages_folder_is_refused(
         train_source(config_of(start, seed=1), start, tmp_path, scenes[0], {})
 
 
+def test_a_stage_from_other_weights_is_no_longer_taken(
+    start: Path, scenes: tuple[Scenes, Scenes], stage: Path, tmp_path: Path
+) -> None:
+    """Its name and settings are the same: the encoder of that name has been trained anew."""
+    other = tmp_path / "other"
+    shutil.copytree(start, other)
+    weights = {name: value + 1 for name, value in load_tensors(start).items()}
+    save_checkpoint(other, weights, read_record(start))
+    with pytest.raises(ValueError, match=r"started from the weights .* choose another folder"):
+        train_source(config_of(start), other, stage, scenes[0], {})
+
+
+def test_an_encoder_that_nothing_trains_is_refused(start: Path) -> None:
+    with pytest.raises(ValueError, match="neither tasks nor rendering"):
+        config_of(start, teach=False, rendering=False)
+
+
+def test_untaught_it_is_rendering_that_trains(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path, stage: Path
+) -> None:
+    config = config_of(start, teach=False, steps=250)
+    assert "-untaught-" in config.name
+    encoder = train_source(config, start, tmp_path, scenes[0], {})
+    assert encoder is not None
+    assert not torch.equal(load_encoder(encoder).feature_std, load_encoder(start).feature_std)
+
+
 def test_without_rendering_the_generator_is_left_out(
     start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path
 ) -> None:
     config = config_of(start, rendering=False, steps=250)
     encoder = train_source(config, start, tmp_path, scenes[0], {})
     assert encoder is not None
-    assert read_record(encoder)["frames"] == read_record(start)["frames"]
+    assert read_record(encoder)["frames"] == read_record(start)["frames"] + 2 * 250
     assert not torch.equal(
         load_encoder(encoder).representation.state_dict()["leave.0.weight"],
         load_encoder(start).representation.state_dict()["leave.0.weight"],
@@ -174,7 +213,7 @@ def test_tasks_train_a_tier_and_leave_the_encoder(tier_stage: Path, start: Path)
     fresh = Tier(base.features_dim, TierConfig(size=8, width=16)).state_dict()
     trained = encoder.representation.tier.state_dict()  # type: ignore[union-attr, operator]
     assert fresh.keys() == trained.keys()
-    assert read_record(tier_stage / "encoder")["frames"] == read_record(start)["frames"]
+    assert read_record(tier_stage / "encoder")["frames"] == read_record(start)["frames"] + 2 * 500
     assert read_curve(tier_stage / "Reach-v0.csv").steps.tolist() == [0, 250, 500]
 
 
@@ -209,8 +248,8 @@ def test_a_recipe_is_made_with_all_that_it_stands_on(
 ) -> None:
     """A tier on an encoder that a task has trained on, from one that the suite pretrains itself."""
     short: dict[str, object] = {
-        "steps": 250, "rendering": False, "num_envs": 2, "batch_size": 125, "evaluate_every": 250,
-        "episodes": 2,
+        "steps": 250, "rendering": False, "num_envs": 2, "settings": (("batch_size", 125),),
+        "evaluate_every": 250, "episodes": 2,
     }  # fmt: skip
     tuned = SourceConfig("smoke-gqn", ("Reach-v0",), **short)  # type: ignore[arg-type]
     on_top = SourceConfig("tuned", ("Press-v0",), **short, tier=TierConfig(size=8))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gqn_transfer.agents.eyes import freeze
-from gqn_transfer.checkpoint import CheckpointError, save_checkpoint
+from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.encoder import Encoder, feature_statistics, load_encoder, load_gqn, tiered
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.tier import Tier, TierConfig, save_tier
@@ -74,8 +74,15 @@ def test_what_does_not_fit_is_refused(tier_folder: Path, trained_run: Path) -> N
     with pytest.raises(ValueError, match="size=1: expected at least 2"):
         TierConfig(size=1)
     wrong = {f"tier.{name}": value for name, value in Tier(5, SIZES).state_dict().items()}
-    save_checkpoint(tier_folder, wrong, {"tier": {"size": 6, "width": 16, "depth": 1}})
+    save_checkpoint(tier_folder, wrong, read_record(tier_folder))
     with pytest.raises(CheckpointError, match="does not fit the encoder in its base"):
+        load_encoder(tier_folder)
+
+
+def test_another_encoder_below_it_is_noticed(tier_folder: Path) -> None:
+    base = tier_folder / "base"
+    save_checkpoint(base, {k: v + 1 for k, v in load_tensors(base).items()}, read_record(base))
+    with pytest.raises(CheckpointError, match=r"was trained on the encoder .*: restore the pair"):
         load_encoder(tier_folder)
 
 

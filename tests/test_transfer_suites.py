@@ -8,7 +8,17 @@ from gqn_transfer.agents.build import make_agent
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SourceRecipe
 from gqn_transfer.benchmarks.cells import Cell
-from gqn_transfer.benchmarks.stages import CORE, HELD_OUT, SOURCES, TIER, pattern, stage
+from gqn_transfer.benchmarks.stages import (
+    CORE,
+    HELD_OUT,
+    SEEDS,
+    SOURCES,
+    STEPS,
+    TIER,
+    TRANSFER,
+    pattern,
+    stage,
+)
 from gqn_transfer.benchmarks.transfer_suites import EQUAL_WIDTH, TRANSFER_SUITES
 from gqn_transfer.encoder import Encoder, load_encoder, tiered
 from gqn_transfer.envs.vector import ArmVectorEnv
@@ -21,7 +31,17 @@ def test_new_tasks_are_none_of_the_sources() -> None:
         assert {cell.task for cell in TRANSFER_SUITES[suite].cells} == set(HELD_OUT)
 
 
-@pytest.mark.parametrize("suite", TRANSFER_SUITES)
+def test_sources_are_measured_alone_for_as_long_as_in_their_stage() -> None:
+    cells = TRANSFER_SUITES["sources-small"].cells
+    assert {cell.task for cell in cells} == set(SOURCES)
+    together = stage(SOURCES, SEEDS[0])
+    for cell in cells:
+        assert cell.steps == together.steps
+        assert cell.agent_options == dict(together.settings)
+        assert (cell.method, cell.encoder) == ("gqn-finetune", together.encoder)
+
+
+@pytest.mark.parametrize("suite", ["tasks-small", "sizes-small", "tiers-small"])
 def test_every_arm_runs_on_every_task_with_every_seed(suite: str) -> None:
     cells = TRANSFER_SUITES[suite].cells
     arms = Counter((cell.method, cell.encoder, cell.options) for cell in cells)
@@ -46,10 +66,10 @@ def test_a_seed_has_a_stage_of_its_own_and_all_share_what_it_is() -> None:
 
 
 def test_stages_differ_by_name_where_they_differ() -> None:
-    arms = [(1,), (3,), (3, False), (3, False, TIER)]
+    arms = [*TRANSFER, (1, "blind", STEPS)]
     assert len({pattern(*arm) for arm in arms}) == len(arms)
     assert pattern(0) == CORE
-    assert stage(3, 7).name == pattern(3).replace("{seed}", "7")
+    assert stage(SOURCES, 7).name == pattern(3).replace("{seed}", "7")
 
 
 def weights(cell: Cell, encoder: Encoder) -> int:
