@@ -52,11 +52,13 @@ class Subject:
 def read_subject(folder: Path) -> Subject:
     """The facts of the checkpoint in `folder`: the one place that knows how records name them."""
     record = read_record(folder)
-    config = PretrainConfig.from_dict(record["config"])
-    draws = RENDERING in config.decoders and not config.autoencodes
+    config, taught = PretrainConfig.from_dict(record["config"]), record.get("source")
+    objective = "autoencoding" if config.autoencodes else "+".join(config.decoders)
+    has_generator = taught is None or taught["rendering"]  # else the tasks have left it behind
+    draws = RENDERING in config.decoders and not config.autoencodes and has_generator
     return Subject(
         folder=folder,
-        objective="autoencoding" if config.autoencodes else "+".join(config.decoders),
+        objective=objective if taught is None else f"{objective}, then {', '.join(taught['tasks'])}",
         steps=int(record.get("steps", config.steps)),
         fingerprint=record["fingerprint"],
         image_size=config.model.image_size,
@@ -64,7 +66,7 @@ def read_subject(folder: Path) -> Subject:
         final_sigma=config.sigma[1],
         draws=draws,
         infers=draws and config.prior_only < 1,
-        regresses="state" in config.decoders,
+        regresses="state" in config.decoders and taught is None,
     )
 
 

@@ -15,6 +15,7 @@ from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.benchmarks import artefacts, hours, source_stage, work
 from gqn_transfer.benchmarks.artefacts import SourceRecipe
 from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
 from gqn_transfer.benchmarks.claims import claimed
 from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
@@ -238,6 +239,23 @@ def test_a_tier_needs_codes_and_no_rendering(start: Path, scenes: tuple[Scenes, 
     venv = MixedVecEnv({"Reach-v0": as_sb3(ArmVectorEnv("Reach-v0", 2, image_size=16))})
     with pytest.raises(ValueError, match="give it an EncodedVecEnv"):
         make_multitask_agent(venv, encoder=load_encoder(start), seed=0, tier=TierConfig())
+
+
+def test_encoders_and_tiers_of_stages_are_evaluated(
+    stage: Path, tier_stage: Path, start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path
+) -> None:
+    """Pictures and bound of those that kept their generator, probes of all."""
+    blind = train_source(
+        config_of(start, rendering=False, steps=250), start, tmp_path / "blind", scenes[0], {}
+    )
+    names = [str(stage / "encoder"), str(tier_stage / "encoder"), str(blind)]
+    with_children = scenes[0].folder.parent
+    found = evaluate_checkpoints(names, with_children, EvaluationConfig(count=10, samples=1)).checkpoints
+    told = [set(found[name].missing) for name in names]
+    assert "predictions and bound" not in told[0]
+    assert "predictions and bound" in told[1] & told[2]
+    assert "then Reach-v0, Press-v0" in found[names[1]].subject.objective
+    assert all(one.probes for one in found.values())
 
 
 # As recipes of a suite.
