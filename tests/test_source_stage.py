@@ -245,17 +245,15 @@ def test_encoders_and_tiers_of_stages_are_evaluated(
     stage: Path, tier_stage: Path, start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path
 ) -> None:
     """Pictures and bound of those that kept their generator, probes of all."""
-    blind = train_source(
-        config_of(start, rendering=False, steps=250), start, tmp_path / "blind", scenes[0], {}
-    )
+    config = config_of(start, rendering=False, steps=250)
+    blind = train_source(config, start, tmp_path / "blind", scenes[0], {})
     names = [str(stage / "encoder"), str(tier_stage / "encoder"), str(blind)]
-    with_children = scenes[0].folder.parent
-    found = evaluate_checkpoints(names, with_children, EvaluationConfig(count=10, samples=1)).checkpoints
-    told = [set(found[name].missing) for name in names]
-    assert "predictions and bound" not in told[0]
-    assert "predictions and bound" in told[1] & told[2]
-    assert "then Reach-v0, Press-v0" in found[names[1]].subject.objective
-    assert all(one.probes for one in found.values())
+    how = EvaluationConfig(count=10, samples=1)
+    whole, tier, bare = evaluate_checkpoints(names, scenes[0].folder.parent, how).checkpoints.values()
+    assert "predictions and bound" not in whole.not_computed
+    assert "predictions and bound" in set(tier.not_computed) & set(bare.not_computed)
+    assert "then Reach-v0, Press-v0" in tier.subject.objective
+    assert all(one.probes for one in (whole, tier, bare))
 
 
 # As recipes of a suite.
