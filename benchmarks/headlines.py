@@ -39,13 +39,9 @@ def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
     for one in known:
         clear.setdefault(one.method.method, []).append(one.ratio.low > 1)
     counts = [f"{method} in {sum(each)} of {len(each)}" for method, each in clear.items()]
-    baselines = ", ".join(dict.fromkeys(one.baseline.method for one in known))
     waiting = len(comparisons) - len(known)
     note = f" ({waiting} not measured yet)" if waiting else ""
-    return (
-        f"Clearly fewer interactions than the strongest raw-pixel baseline there is ({baselines}): "
-        f"{', '.join(counts)} settings{note}."
-    )
+    return f"Clearly fewer interactions than {_baselines(known)}: {', '.join(counts)} settings{note}."
 
 
 def ratio_note(found: Ratio) -> str:
@@ -120,6 +116,13 @@ def _missing(panel: Panel) -> str:
     if strongest_baseline(panel) is None:
         lacks.append(f"no seed of a raw-pixel baseline ({', '.join(RAW_PIXELS)}) is finished")
     return "; ".join(lacks)
+
+
+def _baselines(known: Sequence[Comparison]) -> str:
+    names = ", ".join(dict.fromkeys(one.baseline.label for one in known))
+    if all(one.baseline.method in RAW_PIXELS for one in known):
+        return f"the strongest raw-pixel baseline there is ({names})"
+    return f"before the source tasks ({names})"
 
 
 def _percent(threshold: float | None) -> str:

@@ -183,8 +183,7 @@ def compare(panel: Panel, method: Group, baseline: Group, rng: np.random.Generat
     if panel.threshold is None:
         return None
     seeds = sorted(_seeds(method) & _seeds(baseline))
-    theirs = _on_seeds(baseline, seeds, baseline.times(panel.threshold))
-    ours = _on_seeds(method, seeds, method.times(panel.threshold))
+    theirs, ours = paired_times(panel, baseline, method)
     before = (baseline.extra_frames, method.extra_frames)
     budgets = (baseline.budget, method.budget)
     late = (budgets[0] + before[0], budgets[1] + before[1])
@@ -196,6 +195,12 @@ def compare(panel: Panel, method: Group, baseline: Group, rng: np.random.Generat
         ratio(theirs + before[0], ours + before[1], late, rng),
         paired_difference(mine, other, rng),
     )
+
+
+def paired_times(panel: Panel, *groups: Group) -> list[Floats]:
+    """Steps to the panel's threshold (S,) of each group, on the seeds that all of them finished."""
+    seeds = sorted(set.intersection(*(_seeds(group) for group in groups)))
+    return [_on_seeds(group, seeds, group.times(panel.threshold)) for group in groups]
 
 
 def curve_of(

@@ -31,8 +31,10 @@ from .records import (
     read_suite,
     read_suite_info,
 )
+from .sources import read_sources, source_rows
 from .summary import Analysis, Row, analyse, estimate_text, interval, ratio_text
-from .tables import write_tables
+from .tables import write_tables, write_transfer_tables
+from .transfer_summary import TransferSummary, summarise_transfer
 
 SEED = 0
 """Of the bootstrap's generator: the same folder gives the same report."""
@@ -50,8 +52,12 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
     groups = together(panels, rng)
     figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
     figures |= {one.slug: [_write_profile(target, one)] for one in groups}
+    transfers = {panel.slug: summarise_transfer(panel, rng) for panel in panels}
+    sources = source_rows(read_sources(folder), panels)
     write_tables(target, _headline(analyses), analyses, groups)
-    write_text(target / "index.html", _page(folder, records, analyses, groups, figures))
+    write_transfer_tables(target, panels, transfers, sources)
+    page = _page(folder, records, analyses, groups, figures, transfers, sources)
+    write_text(target / "index.html", page)
     return target / "index.html"
 
 
@@ -99,6 +105,8 @@ def _page(
     analyses: list[Analysis],
     groups: list[Together],
     figures: dict[str, list[Row]],
+    transfers: dict[str, TransferSummary | None],
+    sources: list[Row],
 ) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -115,6 +123,8 @@ def _page(
         together=groups,
         methods=_methods(analyses),
         figures=figures,
+        transfers=transfers,
+        sources=sources,
         baselines=BASELINES,
         oracle=ORACLE,
         interval=interval,

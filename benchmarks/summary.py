@@ -20,6 +20,7 @@ from .protocol import (
 )
 from .records import Floats
 from .statistics import Estimate, Ratio, estimate, interquartile_mean
+from .transfer import headline_pair, lines_of, starts_of
 
 Row = dict[str, str]
 
@@ -62,12 +63,14 @@ def summarise(panel: Panel, group: Group, rng: np.random.Generator) -> Summary:
 def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
     """Summaries, comparisons with every baseline, and the headline of one panel."""
     found: dict[tuple[str, str], Comparison] = {}
+    lines = lines_of(panel)
+    baselines = [*panel.groups_of(BASELINES), *starts_of(lines)]
     for method in [group for group in panel.groups if group.finished]:
-        for baseline in panel.groups_of(BASELINES):
+        for baseline in baselines:
             result = None if method is baseline else compare(panel, method, baseline, rng)
             if result is not None:
                 found[method.label, baseline.label] = result
-    first, against = headliner(panel), strongest_baseline(panel)
+    first, against = headline_pair(lines) or (headliner(panel), strongest_baseline(panel))
     main = found.get((first.label, against.label)) if first and against else None
     rows = [_row(panel, group, summarise(panel, group, rng), found) for group in panel.groups]
     return Analysis(panel, panel_headline(panel, main), main, found, rows)

@@ -15,9 +15,10 @@ import numpy as np
 from gqn_transfer.files import write_json, write_text
 
 from .across import Together
-from .protocol import Comparison
+from .protocol import Comparison, Panel
 from .statistics import Estimate
 from .summary import Analysis, Row, interval
+from .transfer_summary import TransferSummary
 
 ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
 """Characters that LaTeX would take for its own."""
@@ -41,6 +42,24 @@ def write_tables(
     write_text(folder / "table.tex", as_latex(analyses))
 
 
+def write_transfer_tables(
+    folder: Path,
+    panels: Sequence[Panel],
+    transfers: Mapping[str, TransferSummary | None],
+    sources: Sequence[Row],
+) -> None:
+    """Write transfer.csv and sources.csv, where there are source stages."""
+    rows = [
+        {"task": panel.task, "camera": panel.camera, **row}
+        for panel in panels
+        if (found := transfers[panel.slug]) is not None
+        for row in found.rows
+    ]
+    for name, table in (("transfer.csv", rows), ("sources.csv", sources)):
+        if table:
+            write_text(folder / name, as_csv(table))
+
+
 def _comparison(analysis: Analysis, one: Comparison) -> dict[str, Any]:
     """One method against one baseline, in numbers; null is what a censored seed leaves open."""
     panel = analysis.panel
@@ -54,7 +73,7 @@ def _comparison(analysis: Analysis, one: Comparison) -> dict[str, Any]:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """One line per method, task and camera, with seeds, command, versions and fingerprint."""
+    """The rows under their names: of summary.csv one per method, task and camera."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()

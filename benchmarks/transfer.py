@@ -1,53 +1,166 @@
-"""What a panel says of transfer: groups by how many tasks trained what they stand on, and in which way."""
+"""What a panel says of transfer: groups by the tasks that trained what they stand on, and in which way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
 
 from .artefacts import ENCODERS, SourceRecipe, lineage
+from .gains import Fit, fit_gains
 from .protocol import Group, Panel
+from .source_stage import SourceConfig
 
-WAYS = ("encoder, rendering on", "encoder, no rendering", "second representation")
-"""How source tasks have made what a new task starts from."""
+WAYS: Mapping[str, str] = MappingProxyType(
+    {
+        "taught": "encoder, rendering on",
+        "blind": "encoder, no rendering",
+        "untaught": "rendering of what they meet alone",
+        "tier": "second representation",
+    }
+)
+"""How source tasks have made what a new task starts from, and its name in figures; the first with the most
+numbers of tasks makes the headline."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One way, with as many source tasks as there are."""
+    """Stages that differ in their tasks alone, each with more of them than the one before."""
 
     way: str
-    """One of `WAYS`."""
-    counts: tuple[int, ...]
-    """Source tasks, rising; 0 is the encoder before any."""
+    """A key of `WAYS`."""
+    note: str
+    """What else sets it apart from other lines of its way."""
+    stages: tuple[SourceConfig, ...]
     groups: tuple[Group, ...]
+    """New tasks learned from these stages."""
+    start: Group | None
+    """The same from the encoder that all of them start from."""
+
+    @property
+    def name(self) -> str:
+        """Of figures and tables."""
+        return WAYS[self.way] + (f", {self.note}" if self.note else "")
+
+    @property
+    def points(self) -> list[tuple[int, Group]]:
+        """Number of source tasks and group, rising; 0 is the start."""
+        own = zip((len(stage.tasks) for stage in self.stages), self.groups, strict=True)
+        return [*([(0, self.start)] if self.start else []), *own]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers of source tasks."""
+        return tuple(count for count, _ in self.points)
 
 
 def lines_of(panel: Panel) -> list[Line]:
-    """The ways that the panel's groups show, each from the encoder that all of them start from."""
-    found: dict[str, dict[int, Group]] = {}
+    """The ways that the panel's groups show, in the order of `WAYS`; none without source stages."""
+    alike: dict[SourceConfig, list[tuple[SourceConfig, Group]]] = {}
     starts: dict[str, Group] = {}
     for group in (one for one in panel.groups if one.finished and _is_plain(one, panel.groups)):
         recipe = ENCODERS.get(group.records[0].cell.encoder_name)
         if isinstance(recipe, SourceRecipe):
-            found.setdefault(_way(recipe), {})[len(recipe.stage.tasks)] = group
+            key = dataclasses.replace(recipe.stage, tasks=(), seed=0)
+            alike.setdefault(key, []).append((recipe.stage, group))
         elif group.method == "gqn-frozen":
             starts[group.cell.encoder] = group
-    return [Line(way, *_in_order(found[way], starts)) for way in WAYS if way in found]
+    chains = [chain for found in alike.values() for chain in _chains(found)]
+    lines = [_line(chain, starts) for chain in chains]
+    ranked = sorted(lines, key=lambda line: (list(WAYS).index(line.way), -len(line.stages)))
+    return [dataclasses.replace(line, note=_note(line, ranked)) for line in ranked]
 
 
-def _way(recipe: SourceRecipe) -> str:
-    return WAYS[2] if recipe.stage.tier else WAYS[0] if recipe.stage.rendering else WAYS[1]
+def starts_of(lines: Sequence[Line]) -> list[Group]:
+    """The groups that lines start from, each once."""
+    return list({one.start.label: one.start for one in lines if one.start is not None}.values())
 
 
-def _in_order(
-    groups: dict[int, Group], starts: dict[str, Group]
-) -> tuple[tuple[int, ...], tuple[Group, ...]]:
-    """Counts and groups, the start's first where it ran."""
-    first = lineage(next(iter(groups.values())).records[0].cell.encoder_name)[0]
-    whole = ({0: starts[first]} if first in starts else {}) | groups
-    counts = tuple(sorted(whole))
-    return counts, tuple(whole[count] for count in counts)
+def headline_pair(lines: Sequence[Line]) -> tuple[Group, Group] | None:
+    """All source tasks against none, in the line of the most points: chosen before any result is known."""
+    fit = [line for line in lines if line.start is not None]
+    if not fit:
+        return None
+    line = max(fit, key=lambda one: len(one.points))
+    assert line.start is not None
+    return line.groups[-1], line.start
+
+
+def growth_of(line: Line, rng: np.random.Generator) -> list[Fit]:
+    """Models of the area under success against the number of source tasks, on the seeds that all finished."""
+    groups = [group for _, group in line.points]
+    seeds = functools.reduce(
+        set.intersection, ({one.cell.seed for one in group.finished} for group in groups)
+    )
+    steps = min(group.budget for group in groups)
+    if not seeds:
+        return []
+    areas = [
+        [
+            area
+            for record, area in zip(group.finished, group.areas_until(steps), strict=True)
+            if record.cell.seed in seeds
+        ]
+        for group in groups
+    ]
+    return fit_gains(np.array(line.counts), np.array(areas), rng)
+
+
+def _way(stage: SourceConfig) -> str:
+    if stage.tier:
+        return "tier"
+    if not stage.teach:
+        return "untaught"
+    return "taught" if stage.rendering else "blind"
+
+
+def _chains(
+    found: Sequence[tuple[SourceConfig, Group]],
+) -> list[list[tuple[SourceConfig, Group]]]:
+    """Stages in rows, each of whose tasks begin with those of the one before."""
+    chains: list[list[tuple[SourceConfig, Group]]] = []
+    for stage, group in sorted(found, key=lambda one: len(one[0].tasks)):
+        ends = (chain for chain in chains if _goes_on(chain[-1][0].tasks, stage.tasks))
+        chain = next(ends, None)
+        if chain is None:
+            chains.append([(stage, group)])
+        else:
+            chain.append((stage, group))
+    return chains
+
+
+def _goes_on(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
+    return len(before) < len(after) and after[: len(before)] == before
+
+
+def _line(chain: Sequence[tuple[SourceConfig, Group]], starts: Mapping[str, Group]) -> Line:
+    stages, groups = zip(*chain, strict=True)
+    start = starts.get(lineage(groups[0].records[0].cell.encoder_name)[0])
+    return Line(_way(stages[0]), "", stages, groups, start)
+
+
+def _note(line: Line, lines: Sequence[Line]) -> str:
+    """What differs from the first line of the same way; "" for that line itself."""
+    first = next(one for one in lines if one.way == line.way)
+    if line is first:
+        return ""
+    ours, theirs = line.stages[-1], first.stages[-1]
+    parts = [f"{ours.steps:,} steps"] if ours.steps != theirs.steps else []
+    if ours.tier and ours.tier != theirs.tier:
+        parts.append(f"{ours.tier.size} numbers, {ours.tier.depth} layers")
+    if ours.encoder != theirs.encoder:
+        parts.append(f"from {ours.encoder}")
+    if not _nested(ours.tasks, theirs.tasks):
+        parts.append(" and ".join(task.split("-")[0] for task in ours.tasks))
+    return ", ".join(parts) or ours.pattern
+
+
+def _nested(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return one[: len(other)] == other[: len(one)]
 
 
 def _is_plain(group: Group, groups: Sequence[Group]) -> bool:

@@ -10,12 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .figures import GID, HEIGHT, INK, SOFT, STYLES, WIDTH, tidy_axes, title_axes
-from .protocol import Group, Panel
+from .protocol import Group, Panel, strongest_baseline
 from .statistics import estimate, interquartile_mean
-from .transfer import WAYS, Line, lines_of
+from .transfer import Line, lines_of
 
-LOOKS = dict(zip(WAYS, (("gqn-frozen", "-"), ("gqn-finetune", "--"), ("gqn-tier2", "-")), strict=True))
-"""Way -> method whose colour it has, and its line."""
+LOOKS = {
+    "taught": ("gqn-frozen", "-"),
+    "blind": ("gqn-finetune", "--"),
+    "untaught": ("gqn-aux", "-."),
+    "tier": ("gqn-tier2", "-"),
+}
+"""Way -> method whose colour it has, and its line, which is dotted where there are several."""
 BESIDE = 0.06
 """Source tasks by which ways stand apart, so that none hides another."""
 
@@ -27,14 +32,14 @@ def transfer_figure(panel: Panel, rng: np.random.Generator) -> Figure | None:
         return None
     figure = Figure(figsize=(2 * WIDTH, HEIGHT), facecolor="white")
     left, right = (figure.add_axes((x, 0.145, 0.345, 0.70)) for x in (0.065, 0.465))
-    baseline = next(iter(panel.groups_of(["pixels", "pixels-aug"])), None)
+    baseline = strongest_baseline(panel)
     for place, line in enumerate(lines):
         shift = BESIDE * (place - (len(lines) - 1) / 2)
         _draw_steps(left, line, panel.threshold, shift)
         _draw_areas(right, line, rng, shift)
     if baseline is not None:
         _draw_baseline(right, baseline)
-    budget = max(group.budget for line in lines for group in line.groups)
+    budget = max(group.budget for line in lines for _, group in line.points)
     left.set_ylim(0, 1.12 * budget)
     left.axhline(budget, color=SOFT, linewidth=0.8, linestyle=":")
     left.yaxis.set_major_formatter(EngFormatter(sep=""))
@@ -52,13 +57,13 @@ def transfer_figure(panel: Panel, rng: np.random.Generator) -> Figure | None:
 def _look(line: Line) -> tuple[str, str, str]:
     """Colour, line and SVG mark."""
     method, dashes = LOOKS[line.way]
-    return STYLES[method].color, dashes, GID + method
+    return STYLES[method].color, ":" if line.note else dashes, GID + method
 
 
 def _draw_steps(axes: Axes, line: Line, threshold: float, shift: float) -> None:
     color, dashes, gid = _look(line)
     medians = []
-    for count, group in zip(line.counts, line.groups, strict=True):
+    for count, group in line.points:
         times = group.times(threshold)
         shown = np.minimum(times, group.budget)
         medians.append(float(np.median(shown)))
@@ -72,7 +77,7 @@ def _draw_steps(axes: Axes, line: Line, threshold: float, shift: float) -> None:
 
 def _draw_areas(axes: Axes, line: Line, rng: np.random.Generator, shift: float) -> None:
     color, dashes, gid = _look(line)
-    found = [estimate(group.areas, interquartile_mean, rng) for group in line.groups]
+    found = [estimate(group.areas, interquartile_mean, rng) for _, group in line.points]
     x, middle = np.array(line.counts) + shift, np.array([one.value for one in found])
     ends = np.array([[one.value - one.low, one.high - one.value] for one in found]).T
     axes.errorbar(
@@ -88,7 +93,7 @@ def _draw_baseline(axes: Axes, group: Group) -> None:
 
 def _name_lines(axes: Axes, lines: Sequence[Line], baseline: Group | None) -> None:
     """Names right of the axes, from the top."""
-    names = [(line.way, _look(line)[0]) for line in lines]
+    names = [(line.name, _look(line)[0]) for line in lines]
     if baseline is not None:
         names.append((baseline.label, STYLES[baseline.method].color))
     for place, (name, color) in enumerate(names):

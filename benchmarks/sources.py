@@ -1,0 +1,102 @@
+"""How source tasks fared in their stages, together, against what each learns by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gqn_transfer.files import read_json
+
+from .protocol import Panel
+from .records import read_curve
+from .source_stage import CONFIG, GRADIENTS
+from .summary import Row, number_text
+
+ALONE = "gqn-finetune"
+"""The method of a source task by itself."""
+
+
+@dataclass(frozen=True)
+class SourceRun:
+    """One stage of one seed, as its folder tells."""
+
+    pattern: str
+    """Its name with the seed left open."""
+    encoder: str
+    """The name of its start."""
+    steps: int
+    """Of each task."""
+    finals: dict[str, float]
+    """Task -> success at its last evaluation."""
+    cosine: float
+    """Between the gradients of two tasks, the mean of its run; nan of one task alone."""
+    conflicts: float
+    """Share of pairs of gradients that are against one another."""
+
+
+def read_sources(folder: Path) -> list[SourceRun]:
+    """The stages in `folder`/encoders that have been evaluated, in the order of their names."""
+    return [
+        run
+        for path in sorted((folder / "encoders").glob(f"*/{CONFIG}"))
+        if (run := _read(path.parent)) is not None
+    ]
+
+
+def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]:
+    """One row for each kind of stage and task: success, means over seeds, beside that of the task alone from
+    the same start for as many steps, where that has run."""
+    rows = []
+    for pattern in dict.fromkeys(run.pattern for run in runs):
+        alike = [run for run in runs if run.pattern == pattern]
+        for task in alike[0].finals:
+            together = float(np.mean([run.finals[task] for run in alike]))
+            alone = _alone(task, alike[0], panels)
+            rows.append(
+                {
+                    "stage": pattern.removesuffix("-seed{seed}"),
+                    "task": task,
+                    "seeds": str(len(alike)),
+                    "success": number_text(together),
+                    "alone": number_text(alone),
+                    "share": number_text(together / alone if alone else float("nan"), 2),
+                    "mean_cosine": number_text(float(np.mean([run.cosine for run in alike])), 2),
+                    "conflicts": number_text(float(np.mean([run.conflicts for run in alike])), 2),
+                }
+            )
+    return rows
+
+
+def _read(folder: Path) -> SourceRun | None:
+    stage = read_json(folder / CONFIG).get("source")
+    curves = {} if stage is None else {task: folder / f"{task}.csv" for task in stage["tasks"]}
+    if stage is None or not all(path.exists() for path in curves.values()):
+        return None
+    finals = {task: float(read_curve(path, allow_torn=True).score[-1]) for task, path in curves.items()}
+    cosine, conflicts = _agreement(folder / GRADIENTS)
+    pattern = folder.name.removesuffix(f"-seed{stage['seed']}") + "-seed{seed}"
+    return SourceRun(pattern, stage["encoder"], stage["steps"], finals, cosine, conflicts)
+
+
+def _agreement(path: Path) -> tuple[float, float]:
+    if not path.exists():
+        return float("nan"), float("nan")
+    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    return float(table[:, 1].mean()), float(table[:, 2].mean())
+
+
+def _alone(task: str, run: SourceRun, panels: Sequence[Panel]) -> float:
+    found = list(_finals(task, run, panels))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _finals(task: str, run: SourceRun, panels: Sequence[Panel]) -> Iterator[float]:
+    """Final success of every seed that learned the task by itself, from the same start for as long."""
+    for panel in panels:
+        for group in panel.groups_of([ALONE]):
+            cell = group.cell
+            if (cell.task, cell.encoder, cell.steps) == (task, run.encoder, run.steps):
+                yield from group.final_scores

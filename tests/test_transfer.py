@@ -1,0 +1,164 @@
+"""Transfer in the report: groups by their source tasks, figure, tables, and nothing where there is none."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from gqn_transfer.benchmarks import stages
+from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.grids import grid
+from gqn_transfer.benchmarks.protocol import Panel, panels_of
+from gqn_transfer.benchmarks.records import CurveRow, append_row, read_suite
+from gqn_transfer.benchmarks.report import write_report
+from gqn_transfer.benchmarks.sources import read_sources, source_rows
+from gqn_transfer.benchmarks.stages import CORE, SOURCES, STEPS
+from gqn_transfer.benchmarks.summary import analyse
+from gqn_transfer.benchmarks.transfer import WAYS, lines_of
+from gqn_transfer.benchmarks.transfer_figure import transfer_figure
+from gqn_transfer.benchmarks.transfer_suites import TRANSFER_SUITES
+from gqn_transfer.benchmarks.transfer_summary import summarise_transfer
+from gqn_transfer.files import write_json
+
+BUDGET, EVERY = 100_000, 10_000
+
+
+def reached(cell: Cell) -> int:
+    """Steps after which a made-up agent succeeds."""
+    if cell.method in ("state", "pixels"):
+        return 20_000 if cell.method == "state" else BUDGET + 1
+    tasks = 3 if "pose" in cell.encoder else 1 if "reach" in cell.encoder else 0
+    late = 60_000 * ("blind" in cell.encoder) + 10_000 * (cell.seed == 31)
+    return 60_000 - 10_000 * tasks + late
+
+
+def suite(folder: Path, name: str) -> list[Panel]:
+    for cell in TRANSFER_SUITES[name].cells:
+        place = folder / "cells" / cell.name
+        write_json(place / "config.json", {"cell": cell.as_json})
+        for steps in range(0, BUDGET + 1, EVERY):
+            append_row(place / "curve.csv", CurveRow(steps, float(steps >= reached(cell)), 1.0, 0.0, 50, 1.0))
+        write_json(place / "done.json", {"env_steps": BUDGET})
+    return panels_of(read_suite(folder))
+
+
+def test_groups_stand_by_their_source_tasks(tmp_path: Path) -> None:
+    point, push = suite(tmp_path, "tasks-small")
+    assert (point.task, push.task) == ("Point-v0", "Push-v0")
+    taught, longer, blind, untaught = lines_of(point)
+    assert (taught.way, taught.note, taught.counts) == ("taught", "", (0, 1, 3))
+    assert (longer.way, longer.counts) == ("taught", (0, 1))
+    assert longer.note == f"{3 * STEPS:,} steps"
+    assert (blind.way, blind.counts) == ("blind", (0, 3))
+    assert (untaught.way, untaught.counts) == ("untaught", (0, 3))
+    assert taught.start is blind.start
+    assert taught.start.cell.encoder == CORE
+    medians = [float(np.median(group.times(0.5))) for _, group in taught.points]
+    assert medians == [70_000, 60_000, 40_000]
+    assert [len(group.finished) for _, group in taught.points] == [3, 3, 3]
+
+
+def test_controls_of_other_sizes_are_no_point_of_a_line(tmp_path: Path) -> None:
+    point, _ = suite(tmp_path, "tiers-small")
+    encoder, tier = lines_of(point)
+    assert (encoder.way, encoder.counts) == ("taught", (0, 3))
+    assert (tier.way, tier.counts) == ("tier", (0, 1, 3))
+    options = {
+        group.cell.agent_options.get("head_depth") for line in (encoder, tier) for _, group in line.points
+    }
+    assert options == {None}
+    assert "several encoders" not in write_report(tmp_path).read_text()
+
+
+def test_the_figure_shows_every_seed_and_what_is_censored(tmp_path: Path) -> None:
+    point, _ = suite(tmp_path, "tasks-small")
+    figure = transfer_figure(point, np.random.default_rng(0))
+    assert figure is not None
+    left, right = figure.axes
+    points = np.concatenate([each.get_offsets() for each in left.collections])
+    assert len(points) == (3 + 2 + 2 + 2) * 3
+    hollow = [each for each in left.collections if (each.get_facecolors()[:, :3] == 1).all(1).any()]
+    assert len(hollow) == 1, "three tasks without rendering are not learned from within the budget"
+    assert {text.get_text() for text in right.texts} >= {WAYS["taught"], WAYS["blind"], "pixels"}
+    page = write_report(tmp_path)
+    assert (page.parent / "point-v0-fixed-ppo-transfer.svg").exists()
+
+
+def test_without_source_stages_there_is_no_figure(tmp_path: Path) -> None:
+    point, _ = suite(tmp_path, "tasks-small")
+    groups = tuple(group for group in point.groups if "{seed}" not in group.cell.encoder)
+    alone = Panel(point.task, point.camera, point.algo, point.randomize, groups, point.oracle)
+    assert transfer_figure(alone, np.random.default_rng(0)) is None
+
+
+def test_the_table_tells_what_source_tasks_are_worth(tmp_path: Path) -> None:
+    point, _ = suite(tmp_path, "tasks-small")
+    found = summarise_transfer(point, np.random.default_rng(0))
+    assert found is not None
+    rows = {(row["way"], row["sources"]): row for row in found.rows}
+    assert len(rows) == len(found.rows) == 5
+    three = rows[WAYS["taught"], "Reach, Grasp, Pose"]
+    assert three["source_steps"] == str(3 * STEPS)
+    assert three["steps_to_threshold_median"] == "40000"
+    assert three["ratio_vs_start"].startswith("1.8x")  # 70,000 over 40,000
+    assert three["ratio_with_source_steps"].startswith("0.14x")  # 70,000 over 40,000 and those of the sources
+    longer = rows[f"{WAYS['taught']}, {3 * STEPS:,} steps", "Reach"]
+    assert longer["source_steps"] == three["source_steps"]
+    (growth,) = found.growth
+    assert growth.startswith(WAYS["taught"])
+    assert "exclude constant" in growth
+
+
+def test_the_headline_compares_all_source_tasks_with_none(tmp_path: Path) -> None:
+    """Also where another arm, here one task alone, looks better."""
+    point, _ = suite(tmp_path, "tasks-small")
+    main = analyse(point, np.random.default_rng(0)).main
+    assert main is not None
+    assert "reach-grasp-pose" in main.method.cell.encoder
+    assert "blind" not in main.method.cell.encoder
+    assert main.baseline.cell.encoder == CORE
+    page = write_report(tmp_path)
+    text = page.read_text()
+    assert "Clearly fewer interactions than before the source tasks (gqn-frozen (jaco-core)" in text
+    assert "What tasks learned before it are worth" in text
+    table = (page.parent / "transfer.csv").read_text().splitlines()
+    assert len(table) == 1 + 2 * 5
+
+
+def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
+    for seed, success in ((30, 0.4), (31, 0.6)):
+        stage = stages.stage(SOURCES, seed)
+        place = tmp_path / "encoders" / stage.name
+        write_json(place / "config.json", {"source": dataclasses.asdict(stage)})
+        for task in SOURCES:
+            append_row(place / f"{task}.csv", CurveRow(0, 0.0, 1.0, 0.0, 50, 1.0))
+            append_row(place / f"{task}.csv", CurveRow(STEPS, success, 1.0, 0.0, 50, 1.0))
+        (place / "gradients.csv").write_text(f"steps,mean_cosine,share_of_conflicts\n{STEPS},0.1,0.3\n")
+    (alone,) = grid("s", ["Reach-v0"], ["fixed"], {"gqn-finetune": STEPS}, [30])
+    cell = alone._replace(encoder=CORE)
+    other = cell._replace(steps=2 * STEPS, seed=31)
+    for each, success in ((cell, 0.8), (other, 0.1)):
+        place = tmp_path / "cells" / each.name
+        write_json(place / "config.json", {"cell": each.as_json})
+        append_row(place / "curve.csv", CurveRow(each.steps, success, 1.0, 0.0, 50, 1.0))
+        write_json(place / "done.json", {"env_steps": each.steps})
+    rows = source_rows(read_sources(tmp_path), panels_of(read_suite(tmp_path)))
+    assert [(row["task"], row["success"]) for row in rows] == [(task, "0.500") for task in SOURCES]
+    assert [row["alone"] for row in rows] == ["0.800", "", ""]
+    assert [row["share"] for row in rows] == ["0.62", "", ""]
+    assert rows[0]["stage"] == stages.stage(SOURCES, 0).pattern.removesuffix("-seed{seed}")
+    assert (rows[0]["seeds"], rows[0]["mean_cosine"], rows[0]["conflicts"]) == ("2", "0.10", "0.30")
+    page = write_report(tmp_path)
+    assert "Source tasks" in page.read_text()
+    assert (page.parent / "sources.csv").exists()
+
+
+def test_a_report_without_stages_has_no_such_tables(tmp_path: Path) -> None:
+    for cell in TRANSFER_SUITES["sizes-small"].cells:
+        place = tmp_path / "cells" / cell.name
+        write_json(place / "config.json", {"cell": cell.as_json})
+        append_row(place / "curve.csv", CurveRow(BUDGET, 0.5, 1.0, 0.0, 50, 1.0))
+        write_json(place / "done.json", {"env_steps": BUDGET})
+    page = write_report(tmp_path)
+    assert not any((page.parent / name).exists() for name in ("transfer.csv", "sources.csv"))
+    assert "What tasks learned before it" not in page.read_text()
