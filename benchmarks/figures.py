@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,8 @@ SOFT = "#57606a"
 FAINT = "#8b949e"
 WIDTH, HEIGHT = 4.9, 3.7
 """Inches; at the width of a phone 9 point text is still readable."""
+CHARACTERS = 21
+"""Of a name, in the room beside the axes."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def settings_figure(panel: Panel, rng: np.random.Generator) -> Figure | None:
     As in figure 5 of Eslami et al. 2018: a method is as good as its settings allow. None where no method has
     several.
     """
-    settings = {method: [one for one in panel.groups if one.method == method] for method in METHOD_ORDER}
+    settings = {method: _with_other_settings(panel, method) for method in METHOD_ORDER}
     several = {method: each for method, each in settings.items() if len(each) > 1}
     if not several:
         return None
@@ -127,6 +130,12 @@ def settings_figure(panel: Panel, rng: np.random.Generator) -> Figure | None:
         axes.set_visible(False)
     figure.supxlabel("environment steps", fontsize=9, color=INK)
     return figure
+
+
+def _with_other_settings(panel: Panel, method: str) -> list[Group]:
+    """Its groups, but for those from source stages: these have figures of their own."""
+    groups = [one for one in panel.groups if one.method == method]
+    return [] if any("{seed}" in one.cell.encoder for one in groups) else groups
 
 
 def _draw_settings(
@@ -167,8 +176,9 @@ def profile_figure(found: Together) -> Figure:
     axes.set_xlabel("final score, of the state oracle's", fontsize=9, color=INK)
     tidy_axes(axes)
     best_first = sorted(found.standings, key=lambda one: -one.mean.value)
-    for place, one in enumerate(best_first):
-        _name_beside(axes, _short(one.label), one.method, 0.95 - 0.08 * place)
+    names = [_short(one.label) for one in best_first]
+    for name, one, height in zip(names, best_first, from_the_top(names), strict=True):
+        _name_beside(axes, name, one.method, height)
     return figure
 
 
@@ -214,7 +224,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float], str]])
         return
     bottom, top = axes.get_ylim()
     heights = np.array([(end[1] - bottom) / (top - bottom) for _, end, _ in ends])
-    for (text, (x, y), method), place in zip(ends, spread(heights, 0.08), strict=True):
+    places = spread(heights, label_sizes([text for text, _, _ in ends]))
+    for (text, (x, y), method), place in zip(ends, places, strict=True):
         style = STYLES.get(method, OTHER)
         axes.annotate(
             "", (x, y), xytext=(1.09, place), textcoords="axes fraction", annotation_clip=False,
@@ -234,10 +245,23 @@ def _name_beside(axes: Axes, text: str, method: str, place: float) -> None:
     axes.text(1.09, place, text, fontsize=9.3, color=style.color, va="center", **how)
 
 
-def spread(heights: Floats, gap: float) -> Floats:
-    """Heights (n,) moved as little as needed to lie `gap` apart, inside [0, 1] where they fit."""
+def label_sizes(names: Sequence[str]) -> Floats:
+    """Heights (n,) that names of one or more lines take beside the axes."""
+    return np.array([0.018 + 0.062 * (1 + name.count("\n")) for name in names])
+
+
+def from_the_top(names: Sequence[str]) -> Floats:
+    """Heights (n,) of names one below the other beside the axes."""
+    sizes = label_sizes(names)
+    return 1.0 - np.cumsum(sizes) + sizes / 2
+
+
+def spread(heights: Floats, sizes: Floats) -> Floats:
+    """Heights (n,) of things of `sizes` (n,), moved as little as needed to lie apart, inside [0, 1] where
+    they fit."""
     order = np.argsort(heights, kind="stable")
-    ladder = np.arange(len(heights)) * gap
+    own = sizes[order]
+    ladder = np.concatenate([[0.0], np.cumsum((own[1:] + own[:-1]) / 2)])
     # Isotonic regression of heights minus ladder: the nearest arrangement that keeps the order.
     blocks: list[list[float]] = []
     for value in heights[order] - ladder:
@@ -245,7 +269,9 @@ def spread(heights: Floats, gap: float) -> Floats:
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     level = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
-    placed = np.clip(level, 0.0, max(0.0, 1.0 - ladder[-1])) + ladder
+    top = 1.0 - max(0.0, own[-1] - own.min()) / 2  # a taller one stays below the title too
+    room = top - ladder[-1]  # below 0 they do not fit, and the lowest stand below the axes
+    placed = np.clip(level, min(0.0, room), room) + ladder
     result = np.empty_like(placed)
     result[order] = placed
     return result
@@ -287,5 +313,8 @@ def _state(group: Group) -> str:
 
 
 def _short(label: str) -> str:
-    """Long labels of variants break before their bracket, to stay inside the figure."""
-    return label.replace(" (", "\n(", 1) if len(label) > 20 else label
+    """Long labels of variants break before and in their bracket, to stay inside the figure."""
+    name, bracket, rest = label.partition(" (")
+    if not bracket or len(label) <= 20:
+        return label
+    return "\n".join([name, *textwrap.wrap(f"({rest}", CHARACTERS)])

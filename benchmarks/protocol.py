@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -272,13 +273,27 @@ def _rank(cell: Cell) -> tuple[int, str]:
 def _label(cell: Cell, alike: list[Cell]) -> str:
     parts = []
     if len({other.encoder for other in alike}) > 1 or is_function(cell.encoder):
-        parts.append(PurePath(cell.encoder).name or "no encoder")
+        parts.append(_encoder(cell.encoder, {other.encoder for other in alike}))
     if len({other.steps for other in alike}) > 1:
         parts.append(f"{cell.steps:,} steps")
     if len({other.options for other in alike}) > 1:
         own = [f"{key}={value}" for key, value in cell.options if key != "randomize"]
         parts.append(" ".join(own) or "no options")
     return f"{cell.method} ({', '.join(parts)})" if parts else cell.method
+
+
+def _encoder(encoder: str, others: set[str]) -> str:
+    """Its name; of a source stage without start, seed and digest, where it is clear without."""
+
+    def short(name: str) -> str:
+        return re.sub(r"(-[0-9a-f]{8})?-seed\{seed\}$", "", PurePath(name).name)
+
+    if sum(short(other) == short(encoder) for other in others) > 1:
+        return PurePath(encoder).name
+    name = short(encoder)
+    starts = [f"{other}-" for other in others if name != other and name.startswith(f"{other}-")]
+    is_stage = name != PurePath(encoder).name
+    return (name.removeprefix(min(starts, key=len)) if starts and is_stage else name) or "no encoder"
 
 
 def _oracle(groups: list[Group], key: tuple[str, str, str, str]) -> Group | None:

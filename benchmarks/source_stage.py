@@ -44,6 +44,8 @@ from .records import CurveRow, append_row, rewind_curve
 
 AGENT, ENCODER, CONFIG, DONE = "agent", "encoder", "config.json", "done.json"
 """In a stage's folder: the agent at its last evaluation; the encoder at the end; what it is; written last."""
+SEED = "-seed{seed}"
+"""At the end of a stage's name, filled or left open."""
 GRADIENTS = "gradients.csv"
 """Beside them: how far the tasks' gradients on what they share agree."""
 
@@ -94,7 +96,8 @@ class SourceConfig:
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
         tasks = "-".join(task.split("-")[0] for task in self.tasks)
         kind = "-tier" if self.tier else "-untaught" if not self.teach else "" if self.rendering else "-blind"
-        return f"{Path(self.encoder).name}-{tasks}{kind}-{digest}".lower() + "-seed{seed}"
+        what = f"{Path(self.encoder).name}-{tasks}-{self.steps // 1000}k{kind}".lower()
+        return f"{what}-{digest}" + SEED
 
 
 def train_source(

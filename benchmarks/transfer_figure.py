@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from .figures import GID, HEIGHT, INK, SOFT, STYLES, WIDTH, tidy_axes, title_axes
+from .figures import (
+    CHARACTERS,
+    GID,
+    HEIGHT,
+    INK,
+    SOFT,
+    STYLES,
+    WIDTH,
+    from_the_top,
+    tidy_axes,
+    title_axes,
+)
 from .protocol import Group, Panel, strongest_baseline
 from .statistics import estimate, interquartile_mean
 from .transfer import Line, lines_of
@@ -96,7 +108,6 @@ def _name_lines(axes: Axes, lines: Sequence[Line], baseline: Group | None) -> No
     names = [(line.name, _look(line)[0]) for line in lines]
     if baseline is not None:
         names.append((baseline.label, STYLES[baseline.method].color))
-    for place, (name, color) in enumerate(names):
-        axes.text(
-            1.04, 0.93 - 0.09 * place, name, transform=axes.transAxes, fontsize=9.3, color=color, va="center"
-        )
+    texts = [textwrap.fill(name, CHARACTERS) for name, _ in names]
+    for text, (_, color), height in zip(texts, names, from_the_top(texts), strict=True):
+        axes.text(1.04, height, text, transform=axes.transAxes, fontsize=9.3, color=color, va="center")

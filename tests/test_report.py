@@ -489,7 +489,9 @@ def test_every_method_has_its_own_look() -> None:
 
 
 def test_labels_are_pushed_apart_and_keep_their_order() -> None:
-    placed = spread(np.array([0.5, 0.52, 0.1, 0.5, 0.99]), 0.08)
+    placed = spread(np.array([0.5, 0.52, 0.1, 0.5, 0.99]), np.full(5, 0.08))
     assert np.diff(np.sort(placed)).min() >= 0.08 - 1e-9
     assert placed[2] == pytest.approx(0.1)
     assert placed[0] < placed[3] < placed[1] < placed[4] <= 1
+    tall = spread(np.array([0.5, 0.5, 0.5]), np.array([0.1, 0.2, 0.1]))
+    assert np.diff(tall).tolist() == pytest.approx([0.15, 0.15])
