@@ -168,7 +168,8 @@ def evaluate(
     Args:
         checkpoint: A shipped name or a checkpoint's folder.
         scenes: Folder that `gqn-bench scenes` wrote.
-        out: Folder for evaluation.json, evaluation.csv, probes.csv and predictions.png.
+        out: Folder for evaluation.json, evaluation.csv, probes.csv, predictions.png, and of several
+            checkpoints likeness.csv: how alike their codes are.
         beside: More checkpoints for the same table, such as an untrained one.
         count: Held-out scenes, at most.
         samples: Samples of prior and posterior for each query.

@@ -18,6 +18,7 @@ from gqn_transfer.scenes import Scenes
 
 from .checkpoint_evaluation import CHANCE, Evaluated, Evaluation
 from .encoder_report import as_csv, draw_predictions
+from .likeness import Likeness, likenesses
 from .provenance import command_line, git_revision, library_versions, machine
 
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
@@ -51,7 +52,8 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """`predictions*.png`, `probes.csv` of the first checkpoint, `evaluation.csv`; `evaluation.json` last."""
+    """`predictions*.png`, `probes.csv` of the first checkpoint, `evaluation.csv`, `likeness.csv` of several;
+    `evaluation.json` last."""
     first, seed = next(iter(evaluation.checkpoints)), evaluation.ground.config.seed
     for label, one in evaluation.checkpoints.items():
         if one.subject.draws:
@@ -59,7 +61,18 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
             draw_predictions(one.subject, evaluation.ground.test, out / name, label, seed)
     write_text(out / "probes.csv", as_csv(list(evaluation.checkpoints[first].probes)))
     write_text(out / "evaluation.csv", figures_csv(evaluation))
+    if alike := likenesses(evaluation.ground, evaluation.checkpoints):
+        write_text(out / "likeness.csv", likeness_csv(alike))
     write_json(out / "evaluation.json", as_json(evaluation))
+
+
+def likeness_csv(rows: list[Likeness]) -> str:
+    """One line a pair of checkpoints."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Likeness._fields)
+    writer.writerows([*row[:2], *(f"{value:.4f}" for value in row[2:])] for row in rows)
+    return text.getvalue()
 
 
 def slug(label: str) -> str:

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import io
+import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from gqn_transfer.benchmarks import checkpoint_evaluation, encoder_probes
+from gqn_transfer.benchmarks import checkpoint_evaluation, encoder_probes, likeness
 from gqn_transfer.benchmarks.checkpoint_evaluation import (
     Evaluation,
     EvaluationConfig,
@@ -345,3 +347,31 @@ def test_a_spatial_code_is_made_small_enough_to_probe() -> None:
     assert codes.shape == (2, 6, 2, 2)
     whole = encoder(images, viewpoints).view(2, *encoder.code_shape)
     torch.testing.assert_close(codes.mean((2, 3)), whole.mean((2, 3)))
+
+
+def test_every_pair_is_compared(evaluation: Evaluation, written: Path) -> None:
+    rows = list(csv.DictReader((written / "likeness.csv").open()))
+    labels = list(evaluation.checkpoints)
+    assert [(row["one"], row["other"]) for row in rows] == list(itertools.combinations(labels, 2))
+    assert all(0 <= float(row["cka"]) <= 1 for row in rows)
+    assert all(float(row["hand"]) < 1 for row in rows)
+
+
+def test_an_encoder_is_like_itself_and_halves_share_no_scene(
+    runs: dict[str, Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = tmp_path / "twin"
+    shutil.copytree(runs["gqn"], twin)
+    found = evaluate_checkpoints([str(runs["gqn"]), str(twin)], folder, CONFIG)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    monkeypatch.setattr(
+        likeness, "probe_agreement", lambda one, other, quantity: seen.append((one, quantity)) or 0.5
+    )
+    (alike,) = likeness.likenesses(found.ground, found.checkpoints)
+    assert alike.cka == pytest.approx(1)
+    codes, hand = seen[0]
+    views, count = found.ground.test.meta["views"], found.ground.count
+    assert len(codes) == len(hand) == count * views
+    assert torch.equal(hand[0], hand[views - 1])
+    assert not torch.equal(hand[0], hand[views])
+    assert not torch.equal(codes[0], codes[1])

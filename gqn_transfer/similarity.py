@@ -1,0 +1,46 @@
+"""How alike two encoders' codes of the same views are: up to rotation and scale, and in the same numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .probes import RIDGE
+
+
+def linear_cka(one: Tensor, other: Tensor) -> float:
+    """Linear centred kernel alignment (Kornblith et al. 2019, equation 1 with its linear kernel) of codes
+    (N, C) and (N, D) of the same N views: 1 if they differ by rotation and scale alone, near 0 if nothing
+    linear connects them (with N well above C and D). nan where one of them is constant."""
+    check_pairs(one, other)
+    ours, theirs = (codes.double() - codes.double().mean(0) for codes in (one, other))
+    shared = (theirs.T @ ours).square().sum()
+    own = (ours.T @ ours).norm() * (theirs.T @ theirs).norm()
+    return float(shared / own) if own > 0 else float("nan")
+
+
+def probe_agreement(one: Tensor, other: Tensor, quantity: Tensor) -> float:
+    """Share of a quantity (N, Q) in the second half of the views that a linear probe, fitted on `one` (N, C)
+    in the first half, reads from `other` (N, C): 1 where both say it in the same numbers, below 0 where the
+    probe misleads. With `other` = `one` it is the probe's own share."""
+    check_pairs(one, other)
+    if one.shape != other.shape:
+        raise ValueError(f"codes {tuple(one.shape)} and {tuple(other.shape)}: a probe needs the same length")
+    half = len(one) // 2
+    mean, std = one[:half].mean(0), one[:half].std(0).clamp(min=1e-6)
+    centre = quantity[:half].mean(0)
+    inputs = (one[:half] - mean) / std
+    penalty = RIDGE * half * torch.eye(one.shape[1])
+    weights = torch.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ (quantity[:half] - centre))
+    left = (other[half:] - mean) / std @ weights + centre - quantity[half:]
+    spread = quantity[half:] - quantity[half:].mean(0)
+    return float(1 - left.square().sum() / spread.square().sum())
+
+
+def check_pairs(one: Tensor, other: Tensor) -> None:
+    """ValueError unless both are codes of the same views."""
+    if one.dim() != 2 or other.dim() != 2 or len(one) != len(other) or len(one) < 2:
+        raise ValueError(
+            f"codes {tuple(one.shape)} and {tuple(other.shape)}: expected (N, C) and (N, D) of the same N "
+            "views, at least 2"
+        )
