@@ -19,7 +19,7 @@ from gqn_transfer.tier import TierConfig
 from .algorithms import ALGORITHMS
 from .auxiliary import SCHEDULE_STEPS, AuxiliaryBound
 from .build import Recipe, check_settings, environment_seed
-from .eyes import EncoderSource, mark_of
+from .eyes import EncoderEyes, EncoderSource, mark_of
 from .inputs import FRAMES
 from .knobs import Knobs
 from .mixed_vec_env import MixedVecEnv
@@ -100,8 +100,9 @@ def add_rendering(agent: MultiTaskPPO, model: GQN, scenes: SceneSource, weight: 
 def add_task(agent: MultiTaskPPO, task: str, venv: VecEnv, beside: bool = True) -> MultiTaskPPO:
     """The agent with one more head, for `task` on `venv`; all that it has learned is there bit for bit.
 
-    beside: the tasks before go on being practised; else the new one alone is. The agent that was given is not
-    to be trained any further: both share its environments. Rendering goes on where it did.
+    beside: the tasks before go on being practised; else the new one alone is. The encoder's rate rises from 0
+    once more, since the new head knows nothing. Rendering goes on where it did. The agent that was given is
+    not to be trained any further: both share its environments.
     """
     before: MixedVecEnv = agent.env  # type: ignore[assignment]
     sharing, own = Sharing.split(agent.recipe.settings)
@@ -111,15 +112,15 @@ def add_task(agent: MultiTaskPPO, task: str, venv: VecEnv, beside: bool = True) 
     number = before.first if beside else len(sharing.heads)
     sharing = dataclasses.replace(sharing, heads=(*sharing.heads, task))
     mixed = MixedVecEnv(kept | {task: venv}, number)
-    eyes = agent.policy.features_extractor.eyes  # type: ignore[union-attr]
-    encoder = None if eyes is None else eyes.encoder  # type: ignore[union-attr]
+    eyes: EncoderEyes | None = agent.policy.features_extractor.eyes  # type: ignore[assignment]
+    encoder = None if eyes is None else eyes.encoder
     settings = {**ALGORITHMS["ppo"].settings, **own}
-    grown = _blank(mixed, encoder, agent.recipe.seed, str(agent.device), sharing, settings)  # type: ignore[arg-type]
+    grown = _blank(mixed, encoder, agent.recipe.seed, str(agent.device), sharing, settings)
+    grown.recipe = dataclasses.replace(agent.recipe, settings=asdict(sharing) | own)
     _hand_on(agent, grown)
     fit_heads(grown, task)
     mixed.seed(environment_seed(agent.recipe.seed) + SEED_DISTANCE * (len(sharing.heads) - 1))
     grown.num_timesteps, grown._n_updates = agent.num_timesteps, agent._n_updates
-    grown.recipe = dataclasses.replace(agent.recipe, settings=asdict(sharing) | own)
     return grown
 
 
@@ -198,18 +199,12 @@ def _hand_on(agent: MultiTaskPPO, grown: MultiTaskPPO) -> None:
         known += [(weight, weight) for weight in bound.model.generator.parameters() if weight in before.state]
     for ours, theirs in known:
         after.state[theirs] = {key: value.clone() for key, value in before.state[ours].items()}
-    for ours, theirs in zip(_encoder_groups(before), _encoder_groups(after), strict=True):
-        theirs["steps"] = ours["steps"]
     grown.surgery_rng = agent.surgery_rng
 
 
 def _namesakes(agent: MultiTaskPPO, grown: MultiTaskPPO) -> Iterator[nn.Parameter]:
     theirs = dict(grown.policy.named_parameters())
     return (theirs[name] for name, _ in agent.policy.named_parameters())
-
-
-def _encoder_groups(optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    return [group for group in optimiser.param_groups if "factor" in group]
 
 
 def _mark(encoder: EncoderSource | None) -> str:

@@ -51,18 +51,19 @@ class MixedVecEnv(VecEnv):
         self.venvs = {
             name: Numbered(venv, number) for number, (name, venv) in enumerate(venvs.items(), first)
         }
-        first = next(iter(self.venvs.values()))
+        pattern = next(iter(self.venvs.values()))
+        spaces_of_all = (pattern.observation_space, pattern.action_space)
         for name, venv in self.venvs.items():
-            if (venv.observation_space, venv.action_space) != (first.observation_space, first.action_space):
+            if (venv.observation_space, venv.action_space) != spaces_of_all:
                 raise ValueError(
                     f"task {name!r} has spaces {venv.observation_space}, {venv.action_space}, the first one "
-                    f"{first.observation_space}, {first.action_space}: make all with the same arguments"
+                    f"{pattern.observation_space}, {pattern.action_space}: make all with the same arguments"
                 )
         sizes = [venv.num_envs for venv in self.venvs.values()]
         self.bounds = list(itertools.accumulate(sizes, initial=0))
         self.task_of = np.repeat(np.arange(len(sizes)), sizes)
         """int (num_envs,): the task of each environment, counted from 0 whatever their numbers."""
-        super().__init__(sum(sizes), first.observation_space, first.action_space)
+        super().__init__(sum(sizes), pattern.observation_space, pattern.action_space)
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from gqn_transfer.scenes import Scenes
 from .encoder_report import report_encoder
 from .provenance import command_line, git_revision, library_versions, machine, sources_digest
 from .scene_factory import ScenesConfig, make_scenes
-from .source_stage import SourceConfig, train_source
+from .source_config import SourceConfig
+from .source_stage import train_source
 from .stages import STAGES
 
 
@@ -117,7 +118,8 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
     recipe, place = ENCODERS[encoder], folder / "encoders" / encoder
     if isinstance(recipe, SourceRecipe):
         start = ready(recipe.stage.encoder, folder, threads, seconds)
-        return _trained_by_tasks(recipe.stage, Path(start), place, scenes[0], seconds)
+        made = _trained_by_tasks(recipe.stage, Path(start), place, scenes[0], seconds)
+        return _looked_at(made, scenes, place)
     torch.set_num_threads(threads)
     preset = PRESETS[recipe.preset]
     result = pretrain(preset, *scenes, place, max_seconds=seconds, provenance=provenance())
@@ -125,9 +127,14 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
         raise Unfinished(
             f"pretraining of {encoder} stopped at step {result.step}: run the same command again"
         )
+    return _looked_at(result.encoder, scenes, place)
+
+
+def _looked_at(encoder: Path, scenes: tuple[Scenes, Scenes], place: Path) -> Path:
+    """The encoder, once its probes and pictures lie in `place`."""
     if not (place / "probes.csv").exists():
-        report_encoder(result.encoder, *scenes, place)
-    return result.encoder
+        report_encoder(encoder, *scenes, place)
+    return encoder
 
 
 def _trained_by_tasks(

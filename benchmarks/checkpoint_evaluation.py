@@ -33,7 +33,7 @@ from gqn_transfer.probes import ProbeRow, constants, guess
 from gqn_transfer.scenes import Batch, Scenes, ScenesError
 from gqn_transfer.subject import Subject, check_scenes, read_subject
 
-from .encoder_probes import Probed, probed
+from .encoder_probes import CAMERA, Probed, probed
 
 FRAMES = 500
 """Of each task."""
@@ -227,5 +227,7 @@ def chance_figures(ground: Ground) -> Iterator[Figure]:
     yield from mean_image_figures(mean_image(ground.train), in_batches(test, count))
     state = test.all_state()[:count]
     yield from probe_figures(guess(ground.train.all_state(), state, test.meta["state_columns"]))
+    cameras = ground.train.all_viewpoints(0)[:, :3], test.all_viewpoints(0)[:count, :3]
+    yield from probe_figures(guess(*cameras, CAMERA))
     yield Figure("view_distance_ratio", "code", 1, 1.0, "1")
     yield Figure("view_retrieval", "code", 1, 1 / count, "1")

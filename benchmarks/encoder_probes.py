@@ -19,6 +19,8 @@ from gqn_transfer.probes import Coded, ProbeRow, errors, probe, quantities
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.subject import Subject
 
+CAMERA = ("camera_x", "camera_y", "camera_z")
+"""Columns of where the camera is: read by probes of their own, since every view of a scene has another."""
 PROBE_SCENES, PROBE_VIEWS = 20_000, 3
 """Training scenes that probes are fitted on, each from its first views alone."""
 CPU = torch.device("cpu")
@@ -58,6 +60,13 @@ def probed(
     met = {task: coded(frames, len(frames)) for task, frames in rollouts.items()}
     rows, *in_tasks = probe(seen_often, [held_out, *met.values()], columns, seed)
     usual = nearest_distance(seen_often.codes, held_out.codes)
+    cameras = [train.all_viewpoints(view)[:scenes, :3] for view in range(views)]
+    rows += probe(
+        Coded(seen_often.codes, np.concatenate(cameras)),
+        [Coded(held_out.codes, test.all_viewpoints(0)[:count, :3])],
+        CAMERA,
+        seed,
+    )[0]
     return Probed(
         rows + (regressor_rows(subject, test, count) if subject.regresses else []),
         dict(zip(met, in_tasks, strict=True)),

@@ -31,7 +31,7 @@ from .records import (
     read_suite,
     read_suite_info,
 )
-from .sources import read_sources, source_rows
+from .sources import read_sources, source_rows, turn_rows
 from .summary import Analysis, Row, analyse, estimate_text, interval, ratio_text
 from .tables import write_tables, write_transfer_tables
 from .transfer_summary import TransferSummary, summarise_transfer
@@ -53,10 +53,11 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
     figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
     figures |= {one.slug: [_write_profile(target, one)] for one in groups}
     transfers = {panel.slug: summarise_transfer(panel, rng) for panel in panels}
-    sources = source_rows(read_sources(folder), panels)
+    runs = read_sources(folder)
+    sources, turns = source_rows(runs, panels), turn_rows(runs)
     write_tables(target, _headline(analyses), analyses, groups)
-    write_transfer_tables(target, panels, transfers, sources)
-    page = _page(folder, records, analyses, groups, figures, transfers, sources)
+    write_transfer_tables(target, panels, transfers, sources, turns)
+    page = _page(folder, records, analyses, groups, figures, transfers, sources, turns)
     write_text(target / "index.html", page)
     return target / "index.html"
 
@@ -107,6 +108,7 @@ def _page(
     figures: dict[str, list[Row]],
     transfers: dict[str, TransferSummary | None],
     sources: list[Row],
+    turns: list[Row],
 ) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -125,6 +127,7 @@ def _page(
         figures=figures,
         transfers=transfers,
         sources=sources,
+        turns=turns,
         baselines=BASELINES,
         oracle=ORACLE,
         interval=interval,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class SourceRun:
     """Between the gradients of two tasks, the mean of its run; nan of one task alone."""
     conflicts: float
     """Share of pairs of gradients that are against one another."""
+    turns: dict[tuple[str, str], float]
+    """(task whose turn has ended, task) -> success; empty where tasks are learned together."""
 
 
 def read_sources(folder: Path) -> list[SourceRun]:
@@ -70,6 +73,26 @@ def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]
     return rows
 
 
+def turn_rows(runs: Sequence[SourceRun]) -> list[Row]:
+    """The transfer matrix of tasks learned one after another, one row an entry: success on `task` once the
+    turn of `after` has ended, mean over seeds. Below the diagonal it tells what is forgotten."""
+    rows = []
+    for pattern in dict.fromkeys(run.pattern for run in runs if run.turns):
+        alike = [run for run in runs if run.pattern == pattern]
+        for after, task in alike[0].turns:
+            scores = [run.turns[after, task] for run in alike if (after, task) in run.turns]
+            rows.append(
+                {
+                    "stage": pattern.removesuffix("-seed{seed}"),
+                    "after": after,
+                    "task": task,
+                    "seeds": str(len(scores)),
+                    "success": number_text(float(np.mean(scores))),
+                }
+            )
+    return rows
+
+
 def _read(folder: Path) -> SourceRun | None:
     stage = read_json(folder / CONFIG).get("source")
     curves = {} if stage is None else {task: folder / f"{task}.csv" for task in stage["tasks"]}
@@ -78,7 +101,19 @@ def _read(folder: Path) -> SourceRun | None:
     finals = {task: float(read_curve(path, allow_torn=True).score[-1]) for task, path in curves.items()}
     cosine, conflicts = _agreement(folder / GRADIENTS)
     pattern = folder.name.removesuffix(f"-seed{stage['seed']}") + "-seed{seed}"
-    return SourceRun(pattern, stage["encoder"], stage["steps"], finals, cosine, conflicts)
+    turns = _turns(stage, curves) if stage["in_turn"] else {}
+    return SourceRun(pattern, stage["encoder"], stage["steps"], finals, cosine, conflicts, turns)
+
+
+def _turns(stage: Mapping[str, Any], curves: Mapping[str, Path]) -> dict[tuple[str, str], float]:
+    found = {}
+    for task, path in curves.items():
+        curve = read_curve(path, allow_torn=True)
+        for number, after in enumerate(stage["tasks"], 1):
+            at = np.flatnonzero(curve.steps == number * stage["steps"])
+            if at.size:
+                found[after, task] = float(curve.score[at[0]])
+    return found
 
 
 def _agreement(path: Path) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gqn_transfer.tier import TierConfig
 
-from .source_stage import SourceConfig
+from .source_config import SourceConfig
 from .tuned import tuned_settings
 
 CORE = "jaco-core"
@@ -18,7 +18,7 @@ SOURCES = ("Reach-v0", "Grasp-v0", "Pose-v0")
 HELD_OUT = ("Point-v0", "Push-v0")
 """New tasks: one of the arm's movement alone, like Reach and Pose; one of a thing, like Grasp."""
 SEEDS = (30, 31, 32)
-STEPS = 150_000
+STEPS = 160_000
 """Of each source."""
 TIER = TierConfig(size=128)
 KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -26,11 +26,12 @@ KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "taught": {},
         "blind": {"rendering": False},
         "untaught": {"teach": False},
+        "in turn": {"in_turn": True},
         "tier": {"rendering": False, "tier": TIER},
     }
 )
 """How sources make what a new task starts from: they train the encoder, and rendering goes on; it does not;
-rendering alone trains it, on what they meet; they train a tier on it."""
+rendering alone trains it, on what they meet; they train it one after another; they train a tier on it."""
 
 
 def stage(tasks: Iterable[str], seed: int, kind: str = "taught", steps: int = STEPS) -> SourceConfig:

@@ -47,15 +47,16 @@ def write_transfer_tables(
     panels: Sequence[Panel],
     transfers: Mapping[str, TransferSummary | None],
     sources: Sequence[Row],
+    turns: Sequence[Row],
 ) -> None:
-    """Write transfer.csv and sources.csv, where there are source stages."""
+    """Write transfer.csv, sources.csv and turns.csv, where there is something to tell."""
     rows = [
         {"task": panel.task, "camera": panel.camera, **row}
         for panel in panels
         if (found := transfers[panel.slug]) is not None
         for row in found.rows
     ]
-    for name, table in (("transfer.csv", rows), ("sources.csv", sources)):
+    for name, table in (("transfer.csv", rows), ("sources.csv", sources), ("turns.csv", turns)):
         if table:
             write_text(folder / name, as_csv(table))
 

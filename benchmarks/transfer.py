@@ -13,13 +13,14 @@ import numpy as np
 from .artefacts import ENCODERS, SourceRecipe, lineage
 from .gains import Fit, fit_gains
 from .protocol import Group, Panel
-from .source_stage import SourceConfig
+from .source_config import SourceConfig
 
 WAYS: Mapping[str, str] = MappingProxyType(
     {
         "taught": "encoder, rendering on",
         "blind": "encoder, no rendering",
         "untaught": "rendering of what they meet alone",
+        "in turn": "encoder, one task after another",
         "tier": "second representation",
     }
 )
@@ -113,6 +114,8 @@ def growth_of(line: Line, rng: np.random.Generator) -> list[Fit]:
 def _way(stage: SourceConfig) -> str:
     if stage.tier:
         return "tier"
+    if stage.in_turn:
+        return "in turn"
     if not stage.teach:
         return "untaught"
     return "taught" if stage.rendering else "blind"

@@ -30,6 +30,7 @@ LOOKS = {
     "taught": ("gqn-frozen", "-"),
     "blind": ("gqn-finetune", "--"),
     "untaught": ("gqn-aux", "-."),
+    "in turn": ("supervised-frozen", "--"),
     "tier": ("gqn-tier2", "-"),
 }
 """Way -> method whose colour it has, and its line, which is dotted where there are several."""

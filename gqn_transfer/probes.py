@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-POSITIONS = ("hand", "target", "object")
+POSITIONS = ("hand", "target", "object", "camera")
 """Quantities with columns `<name>_x`, `_y`, `_z`."""
 CONSTANT = 1e-5
 """Columns that deviate less than this over the held-out scenes are constant: nothing to read, and no R²."""

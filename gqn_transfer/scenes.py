@@ -96,6 +96,10 @@ class Scenes:
         """float32 (N, S): the state of every scene."""
         return np.concatenate([shard.state for shard in self.shards])
 
+    def all_viewpoints(self, view: int) -> np.ndarray:
+        """float32 (N, 7): the camera of that view of every scene."""
+        return np.concatenate([shard.viewpoints[:, view] for shard in self.shards])
+
 
 REBUILD = "delete that folder and run the same `gqn-bench` command again; finished shards are kept"
 

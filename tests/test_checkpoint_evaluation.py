@@ -137,6 +137,7 @@ def test_csv_is_long_and_holds_every_figure(evaluation: Evaluation, written: Pat
     assert float(chance["view_retrieval", "code"]) == pytest.approx(1 / 12, rel=1e-4)
     assert ("mean_image_ssim", "image") in chance
     assert ("probe_guess_median_error", "target") in chance
+    assert ("probe_guess_median_error", "camera") in chance
 
 
 def test_json_says_what_it_was_made_with(evaluation: Evaluation, written: Path, runs: dict) -> None:
@@ -174,7 +175,7 @@ def test_pictures_of_those_that_draw(written: Path) -> None:
 def test_probes_csv_is_what_the_report_reads(written: Path, evaluation: Evaluation) -> None:
     rows = list(csv.DictReader((written / "probes.csv").open()))
     assert list(rows[0]) == ["probe", "quantity", "unit", "median_error", "r2"]
-    assert [row["quantity"] for row in rows] == ["hand", "target", "joint_1"] * 2
+    assert [row["quantity"] for row in rows] == [*["hand", "target", "joint_1"] * 2, "camera", "camera"]
 
 
 def test_the_suites_report_is_the_same_probes_and_a_picture(

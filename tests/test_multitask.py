@@ -199,6 +199,8 @@ def test_a_task_that_was_added_is_learned(mixed: MixedVecEnv, beside: bool) -> N
     grown = add_task(agent, "Grasp-v0", environments(("Grasp-v0",))["Grasp-v0"], beside)
     kept = grown.policy.optimizer.state[grown.policy.shared_parameters()[0]]["step"]
     assert kept == steps == 4
+    (group,) = [one for one in grown.policy.optimizer.param_groups if "factor" in one]
+    assert group["steps"] == 0
     before = [[p.detach().clone() for p in head.parameters()] for head in grown.policy.heads]
     shared = [p.detach().clone() for p in grown.policy.shared_parameters()]
     grown.learn(80, reset_num_timesteps=False)
@@ -396,6 +398,30 @@ def test_the_bound_weighs_as_much_as_the_tasks_however_many(
     assert len(norms) == 4
     for tasks, bounds in norms:
         assert bounds == pytest.approx(tasks, rel=1e-3)
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_rendering_goes_on_where_a_task_is_added(scenes: tuple[Scenes, Scenes], tmp_path: Path) -> None:
+    agent = rendering_agent(scenes)
+    agent.learn(80)
+    generator = [p.detach().clone() for p in agent.auxiliary.model.generator.parameters()]
+    (venv,) = environments(("Press-v0",)).values()
+    grown = add_task(agent, "Press-v0", SceneCollector(venv, np.random.default_rng(0)))
+    ours = list(grown.auxiliary.model.generator.parameters())
+    assert all(torch.equal(p, q) for p, q in zip(ours, generator, strict=True))
+    assert grown.policy.optimizer.state[ours[0]]["step"] == agent.policy.optimizer.state[ours[0]]["step"]
+    grown.learn(120, reset_num_timesteps=False)
+    assert any(not torch.equal(p, q) for p, q in zip(ours, generator, strict=True))
+    assert len(collectors_in(grown.get_env())) == 3
+    save_agent(grown, tmp_path)
+    collected = {
+        task: SceneCollector(each, np.random.default_rng(1))
+        for task, each in environments(("Reach-v0", "Grasp-v0", "Press-v0")).items()
+    }
+    rendering = GQN(SIZES, seed=1), PretrainingScenes(scenes[0])
+    again = load_multitask(tmp_path, MixedVecEnv(collected), Encoder.untrained(SIZES), rendering)
+    read = again.auxiliary.model.generator.parameters()
+    assert all(torch.equal(p, q) for p, q in zip(ours, read, strict=True))
 
 
 @pytest.mark.usefixtures("_small_batches")

@@ -19,7 +19,8 @@ from gqn_transfer.benchmarks.checkpoint_evaluation import EvaluationConfig, eval
 from gqn_transfer.benchmarks.claims import claimed
 from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
-from gqn_transfer.benchmarks.source_stage import SourceConfig, train_source
+from gqn_transfer.benchmarks.source_config import SourceConfig
+from gqn_transfer.benchmarks.source_stage import train_source
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.encoder import load_encoder, load_gqn
 from gqn_transfer.envs.vector import ArmVectorEnv
@@ -187,11 +188,52 @@ def test_without_rendering_the_generator_is_left_out(
 
 def test_names_tell_stages_apart(start: Path) -> None:
     names = {
-        config_of(start, **change).name for change in ({}, {"seed": 1}, {"rendering": False}, {"steps": 1})
+        config_of(start, **change).name for change in ({}, {"seed": 1}, {"rendering": False}, {"steps": 250})
     }
     assert len(names) == 4
     assert all(name.startswith("encoder-reach-press-") for name in names)
     assert config_of(start, seed=1).pattern == config_of(start).pattern
+
+
+def die_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+    """The process ends after it has saved so often."""
+    count, save = [0], source_stage.save_training
+
+    def save_and_die(*arguments: object) -> None:
+        save(*arguments)
+        count[0] += 1
+        if count[0] == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(source_stage, "save_training", save_and_die)
+
+
+def test_tasks_in_turn_are_learned_one_after_another_and_go_on_after_a_stop(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(start, in_turn=True)
+    assert "-in-turn-" in config.name
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    encoder = train_source(config, start, whole, scenes[0], {})
+    assert encoder is not None
+    assert read_curve(whole / "Reach-v0.csv").steps.tolist() == [0, 250, 500, 750, 1000]
+    assert read_curve(whole / "Press-v0.csv").steps.tolist() == [750, 1000]
+    record = read_record(encoder)
+    assert record["source_steps"] == 2 * 500
+    assert record["frames"] == read_record(start)["frames"] + 2 * 500 + 2 * 250 // 8 * 2 * 3
+    with monkeypatch.context() as patch:
+        die_after(patch, 3)  # in the middle of the second turn
+        with pytest.raises(KeyboardInterrupt):
+            train_source(config, start, stopped, scenes[0], {})
+    assert train_source(config, start, stopped, scenes[0], {}) == stopped / "encoder"
+    ours, theirs = weights(stopped / "encoder"), weights(whole / "encoder")
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    assert read_record(stopped / "encoder")["frames"] == record["frames"]
+
+
+def test_a_stage_ends_at_an_evaluation(start: Path) -> None:
+    with pytest.raises(ValueError, match="ends at an evaluation"):
+        config_of(start, steps=600)
 
 
 # Tiers.
@@ -282,6 +324,8 @@ def test_a_recipe_is_made_with_all_that_it_stands_on(
     encoder = load_encoder(made)  # type: ignore[arg-type]
     below = load_encoder(tmp_path / "encoders/tuned/encoder")
     assert encoder.features_dim == 8
+    for name in ("tuned", "on-top"):
+        assert "camera" in (tmp_path / "encoders" / name / "probes.csv").read_text()
     assert encoder.representation.base.fingerprint == below.fingerprint  # type: ignore[union-attr]
     assert below.fingerprint != load_encoder(tmp_path / "encoders/smoke-gqn").fingerprint
     cell = Cell("t", "Reach-v0", "gqn-frozen", "ppo", "fixed", "on-top", 0, 1000)

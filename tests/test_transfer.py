@@ -11,7 +11,7 @@ from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.protocol import Panel, panels_of
 from gqn_transfer.benchmarks.records import CurveRow, append_row, read_suite
 from gqn_transfer.benchmarks.report import write_report
-from gqn_transfer.benchmarks.sources import read_sources, source_rows
+from gqn_transfer.benchmarks.sources import read_sources, source_rows, turn_rows
 from gqn_transfer.benchmarks.stages import CORE, SOURCES, STEPS
 from gqn_transfer.benchmarks.summary import analyse
 from gqn_transfer.benchmarks.transfer import WAYS, lines_of
@@ -101,7 +101,7 @@ def test_the_table_tells_what_source_tasks_are_worth(tmp_path: Path) -> None:
     assert three["source_steps"] == str(3 * STEPS)
     assert three["steps_to_threshold_median"] == "40000"
     assert three["ratio_vs_start"].startswith("1.8x")  # 70,000 over 40,000
-    assert three["ratio_with_source_steps"].startswith("0.14x")  # 70,000 over 40,000 and those of the sources
+    assert three["ratio_with_source_steps"].startswith("0.13x")  # 70,000 over 40,000 and those of the sources
     longer = rows[f"{WAYS['taught']}, {3 * STEPS:,} steps", "Reach"]
     assert longer["source_steps"] == three["source_steps"]
     (growth,) = found.growth
@@ -153,6 +153,23 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     assert (page.parent / "sources.csv").exists()
 
 
+def test_what_is_forgotten_is_told(tmp_path: Path) -> None:
+    suite(tmp_path, "tasks-small")
+    for seed in (30, 31):
+        stage = stages.stage(SOURCES[:2], seed, "in turn")
+        place = tmp_path / "encoders" / stage.name
+        write_json(place / "config.json", {"source": dataclasses.asdict(stage)})
+        for steps, scores in ((STEPS, (0.8,)), (2 * STEPS, (0.2 + 0.2 * (seed - 30), 0.6))):
+            for task, score in zip(SOURCES, scores, strict=False):
+                append_row(place / f"{task}.csv", CurveRow(steps, score, 1.0, 0.0, 50, 1.0))
+    rows = {(row["after"], row["task"]): row["success"] for row in turn_rows(read_sources(tmp_path))}
+    reach, grasp = SOURCES[:2]
+    assert rows == {(reach, reach): "0.800", (grasp, reach): "0.300", (grasp, grasp): "0.600"}
+    page = write_report(tmp_path)
+    assert "Tasks learned one after another" in page.read_text()
+    assert len((page.parent / "turns.csv").read_text().splitlines()) == 1 + 3
+
+
 def test_a_report_without_stages_has_no_such_tables(tmp_path: Path) -> None:
     for cell in TRANSFER_SUITES["sizes-small"].cells:
         place = tmp_path / "cells" / cell.name
@@ -160,5 +177,5 @@ def test_a_report_without_stages_has_no_such_tables(tmp_path: Path) -> None:
         append_row(place / "curve.csv", CurveRow(BUDGET, 0.5, 1.0, 0.0, 50, 1.0))
         write_json(place / "done.json", {"env_steps": BUDGET})
     page = write_report(tmp_path)
-    assert not any((page.parent / name).exists() for name in ("transfer.csv", "sources.csv"))
+    assert not any((page.parent / name).exists() for name in ("transfer.csv", "sources.csv", "turns.csv"))
     assert "What tasks learned before it" not in page.read_text()
