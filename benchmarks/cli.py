@@ -210,7 +210,7 @@ def list_suites() -> None:
 
     from .hours import seconds_of
     from .shown import duration
-    from .suites import RESERVED, SUITES
+    from .suites import SUITES
 
     table = Table("suite", "cells", "steps", "here, about", "what for")
     for name, suite in SUITES.items():
@@ -220,8 +220,6 @@ def list_suites() -> None:
         except NoOpenGLError:
             seconds = "–"
         table.add_row(name, str(len(suite.cells)), f"{steps:,}", seconds, suite.description)
-    for name, purpose in RESERVED.items():
-        table.add_row(name, "0", "0", "–", f"reserved for {purpose}", style="dim")
     Console().print(table)
 
 

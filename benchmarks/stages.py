@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gqn_transfer.presets import SIZES
 from gqn_transfer.tier import TierConfig
 
 from .source_config import SourceConfig
 from .tuned import tuned_settings
 
 CORE = "jaco-core"
-"""What all stages start from: it has seen the things of Reach, Grasp and Pose."""
+"""What stages start from: it has seen the things of Reach, Grasp and Pose."""
 SOURCES = ("Reach-v0", "Grasp-v0", "Pose-v0")
-"""In the order in which they are added: k of them are the first k."""
+"""Of the small suites, in the order in which they are added: k of them are the first k."""
 HELD_OUT = ("Point-v0", "Push-v0")
-"""New tasks: one of the arm's movement alone, like Reach and Pose; one of a thing, like Grasp."""
+"""Their new tasks: one of the arm's movement alone, like Reach and Pose; one of a thing, like Grasp."""
 SEEDS = (30, 31, 32)
 STEPS = 160_000
 """Of each source."""
@@ -28,34 +30,92 @@ KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "untaught": {"teach": False},
         "in turn": {"in_turn": True},
         "tier": {"rendering": False, "tier": TIER},
+        "narrow tier": {"rendering": False, "tier": TierConfig(size=32)},
+        "deep tier": {"rendering": False, "tier": TierConfig(size=128, depth=4)},
     }
 )
 """How sources make what a new task starts from: they train the encoder, and rendering goes on; it does not;
 rendering alone trains it, on what they meet; they train it one after another; they train a tier on it."""
 
 
-def stage(tasks: Iterable[str], seed: int, kind: str = "taught", steps: int = STEPS) -> SourceConfig:
-    """A stage on `CORE`, with the settings tuned for agents that train an encoder, or for frozen ones."""
-    own = tuned_settings("gqn-frozen" if kind == "tier" else "gqn-finetune")
-    settings = tuple(sorted((name, value) for name, value in own.items() if name != "views"))
-    return SourceConfig(CORE, tuple(tasks), steps, settings=settings, seed=seed, **KINDS[kind])
+@dataclass(frozen=True)
+class Sources:
+    """The stages of all seeds that have these tasks."""
+
+    tasks: tuple[str, ...]
+    """None: the encoder before any."""
+    kind: str = "taught"
+    """A key of `KINDS`."""
+    steps: int = STEPS
+    """Of each task."""
+    core: str = CORE
+    """The encoder that they start from."""
+
+    def stage(self, seed: int) -> SourceConfig:
+        """With the settings tuned for agents that train an encoder, or below a tier for frozen ones."""
+        own = tuned_settings("gqn-frozen" if "tier" in self.kind else "gqn-finetune")
+        settings = tuple(sorted((name, value) for name, value in own.items() if name != "views"))
+        kind = KINDS[self.kind]
+        return SourceConfig(self.core, self.tasks, self.steps, settings=settings, seed=seed, **kind)
+
+    @property
+    def pattern(self) -> str:
+        """What names the encoder in a cell, whatever its seed."""
+        return self.stage(0).pattern if self.tasks else self.core
 
 
-def pattern(count: int, kind: str = "taught", steps: int = STEPS) -> str:
-    """What names, in a cell, the encoder of a stage of the first `count` sources, whatever its seed."""
-    return stage(SOURCES[:count], 0, kind, steps).pattern if count else CORE
-
-
-TRANSFER = (
-    (1, "taught", STEPS), (3, "taught", STEPS), (1, "taught", 3 * STEPS), (3, "blind", STEPS),
-    (3, "untaught", STEPS), (1, "tier", STEPS), (3, "tier", STEPS),
+SMALL = (
+    Sources(SOURCES[:1]), Sources(SOURCES), Sources(SOURCES[:1], steps=3 * STEPS), Sources(SOURCES, "blind"),
+    Sources(SOURCES, "untaught"), Sources(SOURCES[:1], "tier"), Sources(SOURCES, "tier"),
 )  # fmt: skip
-"""Number of sources, kind and steps of every stage that the suites start new tasks from."""
-STAGES: Mapping[str, SourceConfig] = MappingProxyType(
-    {
-        (one := stage(SOURCES[:count], seed, kind, steps)).name: one
-        for seed in SEEDS
-        for count, kind, steps in TRANSFER
-    }
+"""What the small suites start new tasks from."""
+
+ALL_SOURCES = ("Reach-v0", "Grasp-v0", "Pose-v0", "Press-v0", "Point-v0", "Push-v0")
+"""Of the full suites: each is held out once, and the others are its sources, in this order."""
+FULL_SEEDS = tuple(range(40, 45))
+COUNTS = (1, 2, 4, 5)
+FOUR = 4
+"""Sources of the controls."""
+RELATED = {"Point-v0": ("Reach-v0", "Pose-v0", "Track-v0"), "Push-v0": ("Reach-v0", "Grasp-v0", "Press-v0")}
+"""New task -> sources that ask for the like: the arm's movement, or things."""
+
+
+def others(task: str) -> tuple[str, ...]:
+    """The sources of a task that is held out."""
+    return tuple(one for one in ALL_SOURCES if one != task)
+
+
+def for_task(task: str) -> list[Sources]:
+    """Of the first hypothesis: from one to all others, with rendering and without, and controls of four."""
+    known = others(task)
+    return [
+        *(Sources(known[:count], kind) for kind in ("taught", "blind") for count in COUNTS),
+        Sources(known[:1], steps=FOUR * STEPS),
+        *(Sources(known[:FOUR], kind) for kind in ("untaught", "in turn")),
+    ]
+
+
+FOR_SIZES = tuple(Sources(others("Push-v0")[:FOUR], core=f"{CORE}-r{size}") for size in SIZES)
+"""Of the second: four tasks on codes of every size."""
+FOR_TIERS = tuple(
+    dict.fromkeys(
+        Sources(tasks[:count], kind)
+        for tasks in RELATED.values()
+        for count, kind in (
+            (1, "tier"), (2, "tier"), (3, "tier"), (3, "narrow tier"), (3, "deep tier"), (3, "taught"),
+        )
+    )
+)  # fmt: skip
+"""Of the third: tiers from one to three related tasks, and the encoder that the same three have trained."""
+FULL = tuple(
+    dict.fromkeys([*(one for task in ALL_SOURCES for one in for_task(task)), *FOR_SIZES, *FOR_TIERS])
 )
+
+
+def _stages(rows: Iterable[Sources], seeds: Iterable[int]) -> dict[str, SourceConfig]:
+    found = [row.stage(seed) for seed in seeds for row in rows]
+    return {stage.name: stage for stage in found}
+
+
+STAGES: Mapping[str, SourceConfig] = MappingProxyType(_stages(SMALL, SEEDS) | _stages(FULL, FULL_SEEDS))
 """Name -> stage."""

@@ -141,16 +141,6 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
 """Name -> suite."""
 
 
-RESERVED: Mapping[str, str] = MappingProxyType(
-    {
-        "tasks": "`tasks-small` with every task left out in turn, for a GPU",
-        "sizes": "`sizes-small` with six sizes, alone and after four tasks, for a GPU",
-        "tiers": "`tiers-small` with wider codes and unrelated tasks, for a GPU",
-    }
-)
-"""Names of suites to come -> what for."""
-
-
 def with_encoder(suite: Suite, encoder: str) -> Suite:
     """The suite with `encoder` (a name, a path, or a function of your own) in place of the GQN's, also where
     its architecture alone is taken, but for a function's, whose network cannot be made anew. Controls of
@@ -168,8 +158,6 @@ def with_encoder(suite: Suite, encoder: str) -> Suite:
 
 def suite_named(name: str) -> Suite:
     """The suite of that name; ValueError lists what exists."""
-    if name in RESERVED:
-        raise ValueError(f"suite {name!r} has no cells yet: it is reserved for {RESERVED[name]}")
     if name not in SUITES:
         raise ValueError(
             f"unknown suite {name!r}; known: {', '.join(SUITES)}, or one of your own: "

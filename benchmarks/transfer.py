@@ -28,6 +28,10 @@ WAYS: Mapping[str, str] = MappingProxyType(
 numbers of tasks makes the headline."""
 
 
+FROZEN, TUNED, TIERED = "gqn-frozen", "gqn-finetune", "gqn-tier2"
+"""Methods of a new task; what a tier is compared with is the frozen encoder below it."""
+
+
 @dataclass(frozen=True)
 class Line:
     """Stages that differ in their tasks alone, each with more of them than the one before."""
@@ -61,18 +65,18 @@ class Line:
 
 def lines_of(panel: Panel) -> list[Line]:
     """The ways that the panel's groups show, in the order of `WAYS`; none without source stages."""
-    alike: dict[SourceConfig, list[tuple[SourceConfig, Group]]] = {}
-    starts: dict[str, Group] = {}
+    alike: dict[tuple[SourceConfig, str], list[tuple[SourceConfig, Group]]] = {}
+    starts: dict[tuple[str, str], Group] = {}
     for group in (one for one in panel.groups if one.finished and _is_plain(one, panel.groups)):
         recipe = ENCODERS.get(group.records[0].cell.encoder_name)
         if isinstance(recipe, SourceRecipe):
             key = dataclasses.replace(recipe.stage, tasks=(), seed=0)
-            alike.setdefault(key, []).append((recipe.stage, group))
-        elif group.method == "gqn-frozen":
-            starts[group.cell.encoder] = group
+            alike.setdefault((key, group.method), []).append((recipe.stage, group))
+        else:
+            starts[group.cell.encoder, group.method] = group
     chains = [chain for found in alike.values() for chain in _chains(found)]
     lines = [_line(chain, starts) for chain in chains]
-    ranked = sorted(lines, key=lambda line: (list(WAYS).index(line.way), -len(line.stages)))
+    ranked = sorted(lines, key=_rank)
     return [dataclasses.replace(line, note=_note(line, ranked)) for line in ranked]
 
 
@@ -140,10 +144,16 @@ def _goes_on(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
     return len(before) < len(after) and after[: len(before)] == before
 
 
-def _line(chain: Sequence[tuple[SourceConfig, Group]], starts: Mapping[str, Group]) -> Line:
+def _line(chain: Sequence[tuple[SourceConfig, Group]], starts: Mapping[tuple[str, str], Group]) -> Line:
     stages, groups = zip(*chain, strict=True)
-    start = starts.get(lineage(groups[0].records[0].cell.encoder_name)[0])
+    first, method = lineage(groups[0].records[0].cell.encoder_name)[0], groups[0].method
+    start = starts.get((first, FROZEN if method == TIERED else method))
     return Line(_way(stages[0]), "", stages, groups, start)
+
+
+def _rank(line: Line) -> tuple[bool, int, int]:
+    """Frozen ones first, then by their way, the longest before others."""
+    return line.groups[0].method == TUNED, list(WAYS).index(line.way), -len(line.stages)
 
 
 def _note(line: Line, lines: Sequence[Line]) -> str:
@@ -152,7 +162,9 @@ def _note(line: Line, lines: Sequence[Line]) -> str:
     if line is first:
         return ""
     ours, theirs = line.stages[-1], first.stages[-1]
-    parts = [f"{ours.steps:,} steps"] if ours.steps != theirs.steps else []
+    parts = ["trained on"] if line.groups[0].method == TUNED else []
+    if ours.steps != theirs.steps:
+        parts.append(f"{ours.steps:,} steps")
     if ours.tier and ours.tier != theirs.tier:
         parts.append(f"{ours.tier.size} numbers, {ours.tier.depth} layers")
     if ours.encoder != theirs.encoder:

@@ -7,54 +7,94 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gqn_transfer.presets import SIZES
+
 from .cells import Cell, Suite
-from .stages import CORE, HELD_OUT, SEEDS, SOURCES, pattern
+from .raw_pixels_suites import ORACLE_BUDGETS
+from .stages import (
+    ALL_SOURCES,
+    CORE,
+    FOR_SIZES,
+    FOR_TIERS,
+    FULL_SEEDS,
+    HELD_OUT,
+    RELATED,
+    SEEDS,
+    SOURCES,
+    Sources,
+    for_task,
+)
 from .stages import STEPS as STAGE_STEPS
 from .tuned import tuned_settings
 
-STEPS = 100_000
-"""Environment steps of a new task."""
+SMALL_BUDGETS = dict.fromkeys((*HELD_OUT, "Reach-v0"), 100_000)
+"""Environment steps of a new task in the small suites."""
+FULL_BUDGETS = {task: 2 * steps for task, steps in ORACLE_BUDGETS.items()}
+"""The same in the full ones."""
 EQUAL_WIDTH = 234
 """Of heads on r that have as many weights as the tier and heads on s of the tuned width."""
 Arm = tuple[str, str, Mapping[str, Any]]
 """Method, encoder and what it changes of the method's tuned settings."""
+BESIDE: tuple[Arm, ...] = (("state", "", {}), ("pixels", "", {}))
+"""Beside all others: the oracle, for the threshold, and raw pixels."""
+HEADS: tuple[Arm, ...] = (
+    ("gqn-frozen", CORE, {}),
+    ("gqn-frozen", CORE, {"head_width": EQUAL_WIDTH}),
+    ("gqn-frozen", CORE, {"head_depth": 4}),
+)
+"""On r: heads as ever, with a tier's weights in addition, and deeper ones."""
 
 
-def transfer(suite: str, tasks: Iterable[str], arms: Iterable[Arm]) -> tuple[Cell, ...]:
-    """Every task from each of `arms`, with the seeds of the source stages."""
-    arms = list(arms)
+def frozen(sources: Sources) -> Arm:
+    """A new task on what these sources have made, as it is."""
+    return ("gqn-tier2" if "tier" in sources.kind else "gqn-frozen", sources.pattern, {})
+
+
+def finetuned(sources: Sources) -> Arm:
+    """A new task that trains on what these sources have made."""
+    return ("gqn-finetune", sources.pattern, {})
+
+
+def transfer(
+    suite: str,
+    budgets: Mapping[str, int],
+    arms: Iterable[Arm],
+    seeds: Iterable[int] = SEEDS,
+) -> tuple[Cell, ...]:
+    """Every task of `budgets` (task -> steps) from each of `arms`, with the seeds of the source stages."""
+    arms, seeds = list(arms), list(seeds)
     return tuple(
         Cell(
-            suite, task, method, "ppo", "fixed", encoder, seed, STEPS,
+            suite, task, method, "ppo", "fixed", encoder, seed, steps,
             tuple(sorted((tuned_settings(method) | dict(options)).items())),
         )
-        for task in tasks
+        for task, steps in budgets.items()
         for method, encoder, options in arms
-        for seed in SEEDS
+        for seed in seeds
     )  # fmt: skip
 
 
-BESIDE: tuple[Arm, ...] = (("state", "", {}), ("pixels", "", {}))
-"""Beside all others: the oracle, for the threshold, and raw pixels."""
-TRANSFER_SUITES: Mapping[str, Suite] = MappingProxyType(
+def new_tasks(*tasks: str, budgets: Mapping[str, int] = SMALL_BUDGETS) -> dict[str, int]:
+    """Their budgets."""
+    return {task: budgets[task] for task in tasks}
+
+
+SMALL_SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "sources-small": Suite(
             "what every source task learns by itself, as a measure of learning them together",
-            tuple(
-                cell._replace(steps=STAGE_STEPS)
-                for cell in transfer("sources-small", SOURCES, [("gqn-finetune", CORE, {})])
-            ),
+            transfer("sources-small", dict.fromkeys(SOURCES, STAGE_STEPS), [("gqn-finetune", CORE, {})]),
         ),
         "tasks-small": Suite(
             "transfer: a new task from an encoder that 0, 1 or 3 tasks have trained on, and controls",
             transfer(
                 "tasks-small",
-                HELD_OUT,
+                new_tasks(*HELD_OUT),
                 [
                     *BESIDE,
-                    *(("gqn-frozen", pattern(count), {}) for count in (0, 1, 3)),
-                    ("gqn-frozen", pattern(1, steps=3 * STAGE_STEPS), {}),
-                    *(("gqn-frozen", pattern(3, kind), {}) for kind in ("blind", "untaught")),
+                    *(frozen(Sources(SOURCES[:count])) for count in (0, 1, 3)),
+                    frozen(Sources(SOURCES[:1], steps=3 * STAGE_STEPS)),
+                    *(frozen(Sources(SOURCES, kind)) for kind in ("blind", "untaught")),
                 ],
             ),
         ),
@@ -62,7 +102,7 @@ TRANSFER_SUITES: Mapping[str, Suite] = MappingProxyType(
             "transfer: codes of 32, 256 and 1,024 numbers after 20 minutes of pretraining, Reach and Point",
             transfer(
                 "sizes-small",
-                ("Reach-v0", "Point-v0"),
+                new_tasks("Reach-v0", "Point-v0"),
                 [*BESIDE, *(("gqn-frozen", f"reach-point-r{size}", {}) for size in (32, 256, 1024))],
             ),
         ),
@@ -70,17 +110,76 @@ TRANSFER_SUITES: Mapping[str, Suite] = MappingProxyType(
             "transfer: a new task from a second representation that 1 or 3 tasks have trained, and controls",
             transfer(
                 "tiers-small",
-                HELD_OUT,
+                new_tasks(*HELD_OUT),
                 [
                     *BESIDE,
-                    ("gqn-frozen", CORE, {}),
-                    ("gqn-frozen", CORE, {"head_width": EQUAL_WIDTH}),
-                    ("gqn-frozen", CORE, {"head_depth": 4}),
-                    ("gqn-frozen", pattern(3), {}),
-                    *(("gqn-tier2", pattern(count, "tier"), {}) for count in (1, 3)),
+                    *HEADS,
+                    frozen(Sources(SOURCES)),
+                    *(frozen(Sources(SOURCES[:count], "tier")) for count in (1, 3)),
                 ],
             ),
         ),
     }
 )
+"""For two cores."""
+FULL_SUITES: Mapping[str, Suite] = MappingProxyType(
+    {
+        "tasks": Suite(
+            "transfer, for a GPU: each of six tasks from an encoder that 0, 1, 2, 4 or all others trained on",
+            tuple(
+                cell
+                for task in ALL_SOURCES
+                for cell in transfer(
+                    "tasks",
+                    new_tasks(task, budgets=FULL_BUDGETS),
+                    [
+                        *BESIDE,
+                        *(
+                            (method, core, {})
+                            for method in ("gqn-frozen", "gqn-finetune")
+                            for core in (CORE, "jaco-256")
+                        ),
+                        *(frozen(sources) for sources in for_task(task)),
+                        *(
+                            ("gqn-finetune", one.pattern, {})
+                            for one in for_task(task)
+                            if one.kind == "taught"
+                        ),
+                    ],
+                    FULL_SEEDS,
+                )
+            ),
+        ),
+        "sizes": Suite(
+            "transfer, for a GPU: codes of 32 to 1,024 numbers, before tasks and after four",
+            transfer(
+                "sizes",
+                new_tasks(*HELD_OUT, budgets=FULL_BUDGETS),
+                [
+                    *BESIDE,
+                    *(("gqn-frozen", f"{CORE}-r{size}", {}) for size in SIZES),
+                    *(frozen(sources) for sources in FOR_SIZES),
+                ],
+                FULL_SEEDS,
+            ),
+        ),
+        "tiers": Suite(
+            "transfer, for a GPU: tiers from related and from other tasks, against r wide, deep and trained",
+            transfer(
+                "tiers",
+                new_tasks(*RELATED, budgets=FULL_BUDGETS),
+                [
+                    *BESIDE,
+                    *HEADS,
+                    ("gqn-frozen", f"{CORE}-r512", {}),
+                    ("gqn-finetune", CORE, {}),
+                    *(frozen(sources) for sources in FOR_TIERS),
+                ],
+                FULL_SEEDS,
+            ),
+        ),
+    }
+)
+"""For a machine with a GPU."""
+TRANSFER_SUITES: Mapping[str, Suite] = MappingProxyType({**SMALL_SUITES, **FULL_SUITES})
 """Name -> suite."""

@@ -154,6 +154,7 @@ AUTOENCODING: dict[str, Any] = {"warm_up": 1.0, "transition": 0.0, "prior_only":
 GPU_SIZES = dataclasses.replace(
     RAYS_AND_POINTS, layers=6, hidden_channels=128, canvas_channels=128, condition_channels=128
 )
+GPU_15MIN = dataclasses.replace(CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256)
 REGRESSOR = PretrainConfig(
     decoders={"state": 1.0},
     model=RAYS_AND_POINTS,
@@ -175,7 +176,13 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
             )
             for size in SIZES
         },
-        "gpu-15min": dataclasses.replace(CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256),
+        "gpu-15min": GPU_15MIN,
+        **{
+            f"gpu-15min-r{size}": dataclasses.replace(
+                GPU_15MIN, model=dataclasses.replace(GPU_SIZES, representation_size=size)
+            )
+            for size in SIZES
+        },
         "autoencoder": dataclasses.replace(CPU_30MIN, **AUTOENCODING),
         "autoencoder-2h": dataclasses.replace(CPU_2H, **AUTOENCODING),
         "paper": PretrainConfig(

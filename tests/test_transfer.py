@@ -1,6 +1,7 @@
 """Transfer in the report: groups by their source tasks, figure, tables, and nothing where there is none."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,17 @@ def reached(cell: Cell) -> int:
 
 
 def suite(folder: Path, name: str) -> list[Panel]:
-    for cell in TRANSFER_SUITES[name].cells:
+    write_cells(folder, TRANSFER_SUITES[name].cells)
+    return panels_of(read_suite(folder))
+
+
+def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
+    for cell in cells:
         place = folder / "cells" / cell.name
         write_json(place / "config.json", {"cell": cell.as_json})
         for steps in range(0, BUDGET + 1, EVERY):
             append_row(place / "curve.csv", CurveRow(steps, float(steps >= reached(cell)), 1.0, 0.0, 50, 1.0))
         write_json(place / "done.json", {"env_steps": BUDGET})
-    return panels_of(read_suite(folder))
 
 
 def test_groups_stand_by_their_source_tasks(tmp_path: Path) -> None:
@@ -68,6 +73,24 @@ def test_controls_of_other_sizes_are_no_point_of_a_line(tmp_path: Path) -> None:
     }
     assert options == {None}
     assert "several encoders" not in write_report(tmp_path).read_text()
+
+
+def test_fine_tuned_new_tasks_are_lines_of_their_own(tmp_path: Path) -> None:
+    wanted = [
+        cell
+        for cell in TRANSFER_SUITES["tasks"].cells
+        if cell.task == "Push-v0" and cell.seed == 40 and "gqn" in cell.method
+    ]
+    write_cells(tmp_path, wanted)
+    (panel,) = panels_of(read_suite(tmp_path))
+    lines = lines_of(panel)
+    names = [line.name for line in lines]
+    assert len(names) == len(set(names)) == 7
+    tuned = {line.name: line for line in lines}[f"{WAYS['taught']}, trained on"]
+    assert tuned.counts == (0, 1, 2, 4, 5)
+    assert {group.method for _, group in tuned.points} == {"gqn-finetune"}
+    assert lines[0].counts == (0, 1, 2, 4, 5)
+    assert {group.method for _, group in lines[0].points} == {"gqn-frozen"}
 
 
 def test_the_figure_shows_every_seed_and_what_is_censored(tmp_path: Path) -> None:
@@ -127,7 +150,7 @@ def test_the_headline_compares_all_source_tasks_with_none(tmp_path: Path) -> Non
 
 def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     for seed, success in ((30, 0.4), (31, 0.6)):
-        stage = stages.stage(SOURCES, seed)
+        stage = stages.Sources(SOURCES).stage(seed)
         place = tmp_path / "encoders" / stage.name
         write_json(place / "config.json", {"source": dataclasses.asdict(stage)})
         for task in SOURCES:
@@ -146,7 +169,7 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     assert [(row["task"], row["success"]) for row in rows] == [(task, "0.500") for task in SOURCES]
     assert [row["alone"] for row in rows] == ["0.800", "", ""]
     assert [row["share"] for row in rows] == ["0.62", "", ""]
-    assert rows[0]["stage"] == stages.stage(SOURCES, 0).pattern.removesuffix("-seed{seed}")
+    assert rows[0]["stage"] == stages.Sources(SOURCES).pattern.removesuffix("-seed{seed}")
     assert (rows[0]["seeds"], rows[0]["mean_cosine"], rows[0]["conflicts"]) == ("2", "0.10", "0.30")
     page = write_report(tmp_path)
     assert "Source tasks" in page.read_text()
@@ -156,7 +179,7 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
 def test_what_is_forgotten_is_told(tmp_path: Path) -> None:
     suite(tmp_path, "tasks-small")
     for seed in (30, 31):
-        stage = stages.stage(SOURCES[:2], seed, "in turn")
+        stage = stages.Sources(SOURCES[:2], "in turn").stage(seed)
         place = tmp_path / "encoders" / stage.name
         write_json(place / "config.json", {"source": dataclasses.asdict(stage)})
         for steps, scores in ((STEPS, (0.8,)), (2 * STEPS, (0.2 + 0.2 * (seed - 30), 0.6))):

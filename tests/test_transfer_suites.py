@@ -1,4 +1,4 @@
-"""The small suites of the three hypotheses: what they compare is what they say."""
+"""The suites of the three hypotheses: what they compare is what they say."""
 
 from collections import Counter
 
@@ -9,15 +9,15 @@ from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SourceRecipe
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.stages import (
+    ALL_SOURCES,
     CORE,
+    FULL,
     HELD_OUT,
     SEEDS,
+    SMALL,
     SOURCES,
-    STEPS,
     TIER,
-    TRANSFER,
-    pattern,
-    stage,
+    Sources,
 )
 from gqn_transfer.benchmarks.transfer_suites import EQUAL_WIDTH, TRANSFER_SUITES
 from gqn_transfer.encoder import Encoder, load_encoder, tiered
@@ -34,7 +34,7 @@ def test_new_tasks_are_none_of_the_sources() -> None:
 def test_sources_are_measured_alone_for_as_long_as_in_their_stage() -> None:
     cells = TRANSFER_SUITES["sources-small"].cells
     assert {cell.task for cell in cells} == set(SOURCES)
-    together = stage(SOURCES, SEEDS[0])
+    together = Sources(SOURCES).stage(SEEDS[0])
     for cell in cells:
         assert cell.steps == together.steps
         assert cell.agent_options == dict(together.settings)
@@ -51,25 +51,49 @@ def test_every_arm_runs_on_every_task_with_every_seed(suite: str) -> None:
 
 
 def test_a_seed_has_a_stage_of_its_own_and_all_share_what_it_is() -> None:
-    """Equal tasks and steps, the same start; two cells with the same stage share it."""
+    """The same start where sizes are not compared; no stage is made that no cell names."""
     cells = [cell for suite in TRANSFER_SUITES.values() for cell in suite.cells if "{seed}" in cell.encoder]
     assert cells
     for cell in cells:
-        recipe = ENCODERS[cell.encoder_name]
-        assert isinstance(recipe, SourceRecipe)
-        assert recipe.stage.seed == cell.seed
-        assert recipe.stage.encoder == CORE
-        assert recipe.stage.tasks == SOURCES[: len(recipe.stage.tasks)]
-        assert recipe.stage.tier == (TIER if cell.method == "gqn-tier2" else None)
+        stage = recipe_of(cell).stage
+        assert stage.seed == cell.seed
+        assert stage.encoder == CORE or cell.suite == "sizes"
+        assert (stage.tier is not None) == (cell.method == "gqn-tier2")
     names = {cell.encoder_name for cell in cells}
     assert names == {name for name, recipe in ENCODERS.items() if isinstance(recipe, SourceRecipe)}
 
 
+def recipe_of(cell: Cell) -> SourceRecipe:
+    recipe = ENCODERS[cell.encoder_name]
+    assert isinstance(recipe, SourceRecipe)
+    return recipe
+
+
+@pytest.mark.parametrize("suite", ["tasks-small", "tiers-small", "tasks", "sizes", "tiers"])
+def test_no_new_task_has_been_a_source(suite: str) -> None:
+    cells = [cell for cell in TRANSFER_SUITES[suite].cells if "{seed}" in cell.encoder]
+    assert cells
+    assert all(cell.task not in recipe_of(cell).stage.tasks for cell in cells)
+
+
+def test_each_of_six_tasks_is_held_out_once() -> None:
+    cells = TRANSFER_SUITES["tasks"].cells
+    assert {cell.task for cell in cells} == set(ALL_SOURCES)
+    for task in ALL_SOURCES:
+        taught = [
+            recipe_of(cell).stage
+            for cell in cells
+            if cell.task == task and cell.method == "gqn-frozen" and "{seed}" in cell.encoder
+        ]
+        plain = [one for one in taught if one.rendering and one.teach and not one.in_turn]
+        assert {len(one.tasks) for one in plain} == {1, 2, 4, 5}
+
+
 def test_stages_differ_by_name_where_they_differ() -> None:
-    arms = [*TRANSFER, (1, "blind", STEPS)]
-    assert len({pattern(*arm) for arm in arms}) == len(arms)
-    assert pattern(0) == CORE
-    assert stage(SOURCES, 7).name == pattern(3).replace("{seed}", "7")
+    for rows in (SMALL, FULL):
+        assert len({row.pattern for row in rows}) == len(rows)
+    assert Sources(()).pattern == CORE
+    assert Sources(SOURCES).stage(7).name == Sources(SOURCES).pattern.replace("{seed}", "7")
 
 
 def weights(cell: Cell, encoder: Encoder) -> int:
