@@ -369,10 +369,12 @@ def report(folder: Positional[Path], out: Path | None = None) -> None:
         folder: What `gqn-bench run --out` wrote.
         out: Folder for the report; FOLDER/report by default.
     """
+    from .findings import findings_of
     from .report import print_summary, write_report
 
-    path = write_report(folder, out)
-    print_summary(folder)
+    found = findings_of(folder)
+    path = write_report(folder, out, found)
+    print_summary(found)
     print(f"report: {path}")
 
 

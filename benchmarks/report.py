@@ -18,55 +18,46 @@ from gqn_transfer.encoder import SHIPPED, available_encoders
 from gqn_transfer.files import write_bytes, write_text
 from gqn_transfer.training_log import PRINTED
 
-from .across import Together, together
-from .headlines import area_text, suite_headline
+from .across import Together
+from .findings import SEED, Findings, findings_of
+from .headlines import area_text
 from .incidents import incidents, missing, unfinished
-from .protocol import BASELINES, METHOD_ORDER, ORACLE, Panel, panels_of
+from .protocol import BASELINES, METHOD_ORDER, ORACLE, Panel
 from .records import (
     CellRecord,
     EncoderRecord,
     film_path,
     read_encoder,
     read_encoders,
-    read_suite,
     read_suite_info,
 )
-from .sources import read_sources, source_rows, turn_rows
-from .summary import Analysis, Row, analyse, estimate_text, interval, ratio_text
+from .summary import Analysis, Row, estimate_text, interval, ratio_text
 from .tables import write_tables, write_transfer_tables
-from .transfer_summary import TransferSummary, summarise_transfer
 
-SEED = 0
-"""Of the bootstrap's generator: the same folder gives the same report."""
 TEMPLATE = Path(__file__).parent / "assets" / "report.html"
 
 
-def write_report(folder: Path, target: Path | None = None) -> Path:
-    """Write `target`, FOLDER/report by default: index.html (its path is returned), figures and tables."""
-    folder = Path(folder)
-    target = target or folder / "report"
-    records, rng = read_suite(folder), np.random.default_rng(SEED)
-    panels = panels_of(records)
-    analyses = [analyse(panel, rng) for panel in panels]
+def write_report(folder: Path, target: Path | None = None, found: Findings | None = None) -> Path:
+    """Write `target`, FOLDER/report by default: index.html (its path is returned), figures and tables.
+
+    found: what `findings_of(folder)` has given, where it is there already.
+    """
+    found = found or findings_of(folder)
+    target = target or found.folder / "report"
     target.mkdir(parents=True, exist_ok=True)
-    groups = together(panels, rng)
-    figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in analyses}
-    figures |= {one.slug: [_write_profile(target, one)] for one in groups}
-    transfers = {panel.slug: summarise_transfer(panel, rng) for panel in panels}
-    runs = read_sources(folder)
-    sources, turns = source_rows(runs, panels), turn_rows(runs)
-    write_tables(target, _headline(analyses), analyses, groups)
-    write_transfer_tables(target, panels, transfers, sources, turns)
-    page = _page(folder, records, analyses, groups, figures, transfers, sources, turns)
-    write_text(target / "index.html", page)
+    rng = np.random.default_rng(SEED)
+    figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in found.analyses}
+    figures |= {one.slug: [_write_profile(target, one)] for one in found.together}
+    write_tables(target, found.headline, found.analyses, found.together)
+    write_transfer_tables(target, found.transfers, found.sources, found.turns)
+    write_text(target / "index.html", _page(found, figures))
     return target / "index.html"
 
 
-def print_summary(folder: Path, console: Console | None = None) -> None:
+def print_summary(found: Findings, console: Console | None = None) -> None:
     """Print each panel's table and headline in the terminal."""
     console = console or Console()
-    records, rng = read_suite(Path(folder)), np.random.default_rng(SEED)
-    for one in [analyse(panel, rng) for panel in panels_of(records)]:
+    for one in found.analyses:
         table = Table(title=f"{one.panel.title}, {one.panel.algo}", title_justify="left")
         table.add_column("method")
         for name in ("final score", "steps to threshold", "area", "seeds"):
@@ -77,7 +68,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
             table.add_row(row["label"], *(text or "–" for text in cells))
         console.print(table)
         console.print(one.headline + "\n", markup=False, highlight=False)
-    for line in unfinished(records, read_suite_info(Path(folder))):
+    for line in unfinished(found.records, read_suite_info(found.folder)):
         console.print(line, markup=False, highlight=False)
 
 
@@ -100,16 +91,7 @@ def provenance(records: list[CellRecord]) -> list[tuple[str, list[str]]]:
     return [(key, [value for value, _ in found.most_common()]) for key, found in values.items()]
 
 
-def _page(
-    folder: Path,
-    records: list[CellRecord],
-    analyses: list[Analysis],
-    groups: list[Together],
-    figures: dict[str, list[Row]],
-    transfers: dict[str, TransferSummary | None],
-    sources: list[Row],
-    turns: list[Row],
-) -> str:
+def _page(found: Findings, figures: dict[str, list[Row]]) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -117,27 +99,27 @@ def _page(
         "thousands": thousands, "ratio": ratio_text, "area": area_text, "estimate": estimate_text,
     }  # fmt: skip
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    info = read_suite_info(folder)
+    records, info = found.records, read_suite_info(found.folder)
     return template.render(
         suite=", ".join(dict.fromkeys(record.cell.suite for record in records)),
-        headline=_headline(analyses),
-        analyses=analyses,
-        together=groups,
-        methods=_methods(analyses),
+        headline=found.headline,
+        analyses=found.analyses,
+        together=found.together,
+        methods=_methods(found.analyses),
         figures=figures,
-        transfers=transfers,
-        sources=sources,
-        turns=turns,
+        transfers=found.transfers,
+        sources=found.sources,
+        turns=found.turns,
         baselines=BASELINES,
         oracle=ORACLE,
         interval=interval,
         progress=unfinished(records, info),
-        incidents=incidents(analyses),
+        incidents=incidents(found.analyses),
         missing=missing(records, info),
-        encoders=[_encoder(encoder) for encoder in _encoders(folder, records)],
-        films={one.panel.slug: _films(folder, one.panel) for one in analyses},
+        encoders=[_encoder(encoder) for encoder in _encoders(found.folder, records)],
+        films={one.panel.slug: _films(found.folder, one.panel) for one in found.analyses},
         provenance=provenance(records),
-        settings=_settings(analyses),
+        settings=_settings(found.analyses),
         seed=SEED,
     )
 
@@ -164,10 +146,6 @@ def _films(folder: Path, panel: Panel) -> list[Row]:
 def _comment(path: Path) -> str:
     with Image.open(path) as film:
         return bytes(film.info.get("comment", b"")).decode()
-
-
-def _headline(analyses: list[Analysis]) -> str:
-    return suite_headline([one.main for one in analyses]) if len(analyses) > 1 else analyses[0].headline
 
 
 def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list[Row]:

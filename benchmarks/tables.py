@@ -15,7 +15,7 @@ import numpy as np
 from gqn_transfer.files import write_json, write_text
 
 from .across import Together
-from .protocol import Comparison, Panel
+from .protocol import Comparison
 from .statistics import Estimate
 from .summary import Analysis, Row, interval
 from .transfer_summary import TransferSummary
@@ -44,17 +44,13 @@ def write_tables(
 
 def write_transfer_tables(
     folder: Path,
-    panels: Sequence[Panel],
     transfers: Mapping[str, TransferSummary | None],
     sources: Sequence[Row],
     turns: Sequence[Row],
 ) -> None:
     """Write transfer.csv, sources.csv and turns.csv, where there is something to tell."""
     rows = [
-        {"task": panel.task, "camera": panel.camera, **row}
-        for panel in panels
-        if (found := transfers[panel.slug]) is not None
-        for row in found.rows
+        {"panel": slug, **row} for slug, found in transfers.items() if found is not None for row in found.rows
     ]
     for name, table in (("transfer.csv", rows), ("sources.csv", sources), ("turns.csv", turns)):
         if table:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.figures import STYLES, curve_figure, spread
+from gqn_transfer.benchmarks.findings import findings_of
 from gqn_transfer.benchmarks.headlines import panel_headline
 from gqn_transfer.benchmarks.incidents import missing
 from gqn_transfer.benchmarks.protocol import METHOD_ORDER, compare, panels_of
@@ -477,7 +478,7 @@ def test_encoder_section_shows_picture_and_probes(tmp_path: Path) -> None:
 def test_terminal_summary(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     console = Console(file=io.StringIO(), width=140)
-    print_summary(tmp_path, console)
+    print_summary(findings_of(tmp_path), console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "gqn-frozen needs 3.5x fewer interactions than pixels-aug" in shown
     assert "censored" in shown

@@ -1,0 +1,57 @@
+"""Every number of a report, computed once for page, tables and terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .across import Together, together
+from .headlines import suite_headline
+from .protocol import panels_of
+from .records import CellRecord, read_suite
+from .sources import read_sources, source_rows, turn_rows
+from .summary import Analysis, Row, analyse
+from .transfer_summary import TransferSummary, summarise_transfer
+
+SEED = 0
+"""Of the bootstrap's generator: the same folder gives the same report."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a folder's cells and stages say, before it is drawn."""
+
+    folder: Path
+    records: list[CellRecord]
+    analyses: list[Analysis]
+    together: list[Together]
+    transfers: dict[str, TransferSummary | None]
+    """By the panel's slug."""
+    sources: list[Row]
+    """Source tasks in their stages."""
+    turns: list[Row]
+    """Those learned one after another."""
+
+    @property
+    def headline(self) -> str:
+        """Of the whole suite."""
+        if len(self.analyses) > 1:
+            return suite_headline([one.main for one in self.analyses])
+        return self.analyses[0].headline
+
+
+def findings_of(folder: Path) -> Findings:
+    """Read the folder of a suite, and compute every number of its report."""
+    records, rng = read_suite(Path(folder)), np.random.default_rng(SEED)
+    panels, runs = panels_of(records), read_sources(Path(folder))
+    return Findings(
+        Path(folder),
+        records,
+        [analyse(panel, rng) for panel in panels],
+        together(panels, rng),
+        {panel.slug: summarise_transfer(panel, rng) for panel in panels},
+        source_rows(runs, panels),
+        turn_rows(runs),
+    )
