@@ -28,7 +28,7 @@ def test_every_cell_can_be_built(cell: Cell) -> None:
     assert METHODS[cell.method].needs_encoder == bool(cell.encoder)
     assert not cell.encoder or cell.encoder_name in {*ENCODERS, *available_encoders()}
     assert {key for key, _ in cell.options} <= set(OPTION_KEYS)
-    assert (cell.seed >= 1000) == (cell.suite == "settings"), "seeds from 1000 on belong to tuning"
+    assert (cell.seed >= 1000) == (cell.suite in ("settings", "pilot")), "no result has seeds from 1000 on"
 
 
 def test_names_are_unique_and_change_with_every_field() -> None:
@@ -90,11 +90,22 @@ def test_tiers_of_the_comparison_hold_all_tasks_once() -> None:
     oracles = [setting for setting in settings if setting[2] == "state"]
     assert len(set(settings) - set(oracles)) == len(settings) - len(oracles), "no agent is trained twice"
     for cell in cells:
-        assert cell.steps == (ORACLE_BUDGETS if cell.method == "state" else RAW_PIXELS_BUDGETS)[cell.task]
+        pixels = RAW_PIXELS_BUDGETS[cell.task, cell.camera]
+        assert cell.steps == (ORACLE_BUDGETS[cell.task] if cell.method == "state" else pixels)
     reach = {cell.method for cell in cells if (cell.task, cell.camera) == ("Reach-v0", "fixed")}
     assert reach == set(METHODS) - {"gqn-tier2"}
     for cell in cells:  # the strongest raw pixels that are known are in every panel
         assert (cell.task, cell.camera, "pixels") in {setting[:3] for setting in settings}
+
+
+def test_frozen_encoders_have_seen_what_their_tasks_show() -> None:
+    """`jaco-small` is shipped: its card says Reach alone."""
+    cells = [cell for tier in "abc" for cell in SUITES[f"raw-pixels-{tier}"].cells]
+    for cell in [*cells, *SUITES["pilot"].cells]:
+        if cell.method == "gqn-frozen":
+            recipe = ENCODERS.get(cell.encoder)
+            seen = ("Reach-v0",) if recipe is None else SCENES[recipe.scenes].tasks
+            assert cell.task in seen, f"{cell.encoder} on {cell.task}"
 
 
 def test_the_comparison_in_random_looks_and_with_another_algorithm() -> None:
