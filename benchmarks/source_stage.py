@@ -25,6 +25,7 @@ from gqn_transfer.agents.scene_collector import PretrainingScenes, SceneCollecto
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.checkpoint import read_record
 from gqn_transfer.encoder import load_encoder, load_gqn
+from gqn_transfer.envs.registry import find_task
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import read_json, write_json, write_text
 from gqn_transfer.scenes import Scenes
@@ -53,6 +54,7 @@ def train_source(
     start: checkpoint of the encoder that `config` names. scenes: those that it was pretrained on, or such.
     None if `seconds` were over before its end.
     """
+    _check_tasks(config.tasks)
     facts = {"start": read_record(start)["fingerprint"]} | dict(facts)
     _refuse_another(config, folder, facts["start"])
     if (folder / DONE).exists():
@@ -139,6 +141,13 @@ def _begin(
 def _steps(agent: MultiTaskPPO) -> int:
     """Of each task that is practised; of tasks in turn, of all so far."""
     return agent.num_timesteps // len(agent.env.tasks)  # type: ignore[union-attr]
+
+
+def _check_tasks(tasks: tuple[str, ...]) -> None:
+    for task in tasks:
+        find_task(task)  # refuses unknown ones
+    if not tasks or len(set(tasks)) < len(tasks):
+        raise ValueError(f"tasks {', '.join(tasks) or '(none)'}: expected one or more, each once")
 
 
 def _refuse_another(config: SourceConfig, folder: Path, start: str) -> None:

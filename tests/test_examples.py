@@ -19,11 +19,13 @@ from gqn_transfer.benchmarks.engine import run_suite
 from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.benchmarks.suites import SUITES, with_encoder
+from gqn_transfer.benchmarks.transfer_suites import TRANSFER_SUITES
 from gqn_transfer.presets import PRESETS, preset_named
 from gqn_transfer.pretrain import pretrain
 
 README = Path(__file__).parent.parent / "README.md"
 TRAINING = README.parent / "docs" / "training.md"
+TRANSFER = README.parent / "docs" / "transfer.md"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -105,11 +107,24 @@ def test_the_blocks_of_the_training_guide(
     assert (mine.steps, mine.model.representation, mine.prior_only) == (20_000, "pyramid", 0.9)
 
 
+def test_the_block_of_the_transfer_guide() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", TRANSFER.read_text(), re.DOTALL)
+    short = block.replace("200_000", "8").replace("100_000", "8").replace("(task, 8)", "(task, 1)")
+    names: dict[str, Any] = {}
+    exec(short.replace('"Point-v0", 8', '"Point-v0", 1').replace("seed=0", "seed=0, n_steps=4"), names)
+    assert len(names["agent"].policy.heads) == 3
+
+
+def test_the_suites_of_the_transfer_guide_exist() -> None:
+    table = re.findall(r"^\| .* \| `([\w-]+)` \| `([\w-]+)` \|$", TRANSFER.read_text(), re.MULTILINE)
+    assert {name for row in table for name in row} | {"sources-small"} == set(TRANSFER_SUITES)
+
+
 COMMAND = r"^(?:gqn-bench|torchrun .* -m gqn_transfer.benchmarks.cli) ([a-z-]+) (.+)$"
 
 
 def test_the_guides_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    found = re.findall(COMMAND, README.read_text() + TRAINING.read_text(), re.MULTILINE)
+    found = re.findall(COMMAND, README.read_text() + TRAINING.read_text() + TRANSFER.read_text(), re.M)
     assert len(found) > 5
     for command, rest in found:
         with pytest.raises(SystemExit):

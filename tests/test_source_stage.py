@@ -1,6 +1,7 @@
 """Source stages: tasks train an encoder on, it is handed on as a checkpoint, and goes on after a stop."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gqn_transfer.benchmarks.artefacts import SourceRecipe
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
 from gqn_transfer.benchmarks.claims import claimed
+from gqn_transfer.benchmarks.encoder_commands import source
 from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.benchmarks.source_config import SourceConfig
@@ -234,6 +236,46 @@ def test_tasks_in_turn_are_learned_one_after_another_and_go_on_after_a_stop(
 def test_a_stage_ends_at_an_evaluation(start: Path) -> None:
     with pytest.raises(ValueError, match="ends at an evaluation"):
         config_of(start, steps=600)
+
+
+# As a command.
+
+
+def test_the_command_trains_what_its_options_say(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[SourceConfig] = []
+    monkeypatch.setattr(source_stage, "train_source", lambda config, *_: asked.append(config))
+    where = scenes[0].folder.parent
+    source(tmp_path, where, ("Reach-v0", "Press-v0"), str(start), 40_000, in_turn=True, surgery=True, seed=3)
+    source(tmp_path, where, ("Reach-v0",), str(start), tier=16)
+    first, second = asked
+    assert (first.tasks, first.steps, first.seed) == (("Reach-v0", "Press-v0"), 40_000, 3)
+    assert (first.rendering, first.in_turn, dict(first.settings)) == (True, True, {"surgery": True})
+    assert (second.rendering, second.tier) == (False, TierConfig(16))
+
+
+def test_the_command_stops_in_time_and_says_so(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source(tmp_path, scenes[0].folder.parent, ("Reach-v0",), str(start), max_seconds=0.0)
+    assert capsys.readouterr().out == "stopped: run the same command again\n"
+    assert read_curve(tmp_path / "Reach-v0.csv").steps.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ((), "tasks (none): expected one or more"),
+        (("Reach-v0", "Reach-v0"), "each once"),
+        (("X-v0",), "X-v0"),
+    ],
+)
+def test_tasks_are_checked_first(
+    tasks: tuple[str, ...], message: str, start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        train_source(config_of(start, tasks=tasks), start, tmp_path, scenes[0], {})
 
 
 # Tiers.
