@@ -15,9 +15,11 @@ import numpy as np
 
 from .cameras import WORKSPACE_CENTRE, CameraPose
 
-LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET, LABEL_SHADOW = 0, 1, 2, 3
-LABELS = ("background", "arm", "target", "shadow")
+LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET, LABEL_SHADOW, LABEL_FINGERS = 0, 1, 2, 3, 4
+LABELS = ("background", "arm", "target", "shadow", "fingers")
 SHADOW = "shadow_"
+FINGER = "b_finger"
+"""With which the names of the fingers' bodies begin."""
 """First part of the name of a geom that is drawn on the floor under something."""
 BACKENDS = ("egl", "osmesa", "glfw")
 NO_GL = (
@@ -124,10 +126,13 @@ def close_renderers() -> None:
 
 
 def geom_labels(model: mujoco.MjModel) -> np.ndarray:
-    """uint8 (ngeom,): arm for what hangs on the base, target for other named bodies, shadow, background."""
+    """uint8 (ngeom,): arm for what hangs on the base, but for its fingers, target for other named bodies,
+    shadow, background."""
     roots = [model.body(model.body_rootid[body]).name for body in model.geom_bodyid]
     kinds = {"world": LABEL_BACKGROUND, "b_base": LABEL_ARM}
     labels = np.array([kinds.get(root, LABEL_TARGET) for root in roots], np.uint8)
+    of_body = np.array([model.body(body).name.startswith(FINGER) for body in model.geom_bodyid])
+    labels[of_body] = LABEL_FINGERS
     labels[[shadow for shadow, _, _ in shadow_casters(model)]] = LABEL_SHADOW
     return labels
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .condition import CONDITIONS
+from .image_quality import is_any
 from .latents import Noise
 from .model import GQN, GQNConfig, elbo, to_float
 from .upsampling import Upsampler, initialise
@@ -24,10 +25,9 @@ from .upsampling import Upsampler, initialise
 Metrics = dict[str, float]
 Report = Callable[[], Metrics]
 """Called only for the steps that are logged: the errors of a batch cost a tenth of its step."""
-LABELS = 4
-"""Kinds of pixels: background, arm, target or object, shadow."""
-TARGET = 2
-"""The target's label."""
+LABELS = 5
+"""Kinds of pixels: background, arm, target or object, shadow, fingers."""
+ARM, TARGET, FINGERS = 1, 2, 4
 
 
 class Question(NamedTuple):
@@ -87,7 +87,7 @@ class RenderingDecoder:
         self, model: GQN, label_weights: Sequence[float] = (1.0,) * LABELS, kl_balance: float = 0.5
     ) -> None:
         self.model, self.kl_balance = model, kl_balance
-        self.label_weights = torch.tensor(label_weights)
+        self.label_weights = by_label(label_weights)
 
     def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
         r, viewpoints, images, labels, _ = question
@@ -162,10 +162,10 @@ class SegmentationDecoder(nn.Module):
         initialise(self)
         self.condition.quieten_code()
         self.label_weights: Tensor
-        self.register_buffer("label_weights", torch.tensor(label_weights), persistent=False)
+        self.register_buffer("label_weights", by_label(label_weights), persistent=False)
 
     def predict(self, r: Tensor, query_viewpoint: Tensor) -> Tensor:
-        """Logits of each label: (B, C[, h, w]), (B, 7) -> (B, 4, H, W)."""
+        """Logits of each label: (B, C[, h, w]), (B, 7) -> (B, 5, H, W)."""
         return self.decoder(*self.condition(r, query_viewpoint)).float()
 
     def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
@@ -179,21 +179,27 @@ class SegmentationDecoder(nn.Module):
         return intersections(logits, question.labels[:, 0].long())
 
 
+def by_label(weights: Sequence[float]) -> Tensor:
+    """(LABELS,): fingers weigh as much as the arm where they are not told apart."""
+    return torch.tensor([*weights, weights[ARM]] if len(weights) == LABELS - 1 else weights)
+
+
 def squared_errors(mean: Tensor, images: Tensor, labels: Tensor) -> Metrics:
-    """Mean squared error over all pixels, over the foreground (arm, target, shadows), and over the target:
-    images uint8, labels (B, 1, H, W)."""
+    """Mean squared error over all pixels, over the foreground (arm, target, shadows), over the target and
+    over the fingers: images uint8, labels (B, 1, H, W)."""
     squares = ((mean.clamp(0, 1) - images.float() / 255) ** 2).mean(1, keepdim=True)
-    parts = {"mse_foreground": labels > 0, "mse_target": labels == TARGET}
+    parts = {"mse_foreground": labels > 0, "mse_target": labels == TARGET, "mse_fingers": labels == FINGERS}
     of_parts = {name: float(squares[part].sum() / part.sum().clamp(min=1)) for name, part in parts.items()}
     return {"mse": float(squares.mean())} | of_parts
 
 
 def intersections(logits: Tensor, labels: Tensor) -> Metrics:
-    """Intersection over union by kind: logits (B, 4, H, W), labels (B, H, W)."""
+    """Intersection over union by kind: logits (B, 5, H, W), labels (B, H, W)."""
     found = logits.argmax(1)
     result = {}
-    for name, kind in (("arm", 1), ("target", TARGET)):
-        both, either = (found == kind) & (labels == kind), (found == kind) | (labels == kind)
+    for name, kinds in (("arm", (ARM, FINGERS)), ("target", (TARGET,))):
+        ours, theirs = is_any(found, kinds), is_any(labels, kinds)
+        both, either = ours & theirs, ours | theirs
         result[f"overlap_{name}"] = float(both.sum() / either.sum().clamp(min=1))
     return result
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-PARTS: Mapping[str, int | None] = MappingProxyType({"image": None, "arm": 1, "target": 2})
-"""Part of an image -> its label in `Batch.labels`; None for all pixels."""
+PARTS: Mapping[str, tuple[int, ...] | None] = MappingProxyType(
+    {"image": None, "arm": (1, 4), "target": (2,), "fingers": (4,)}
+)
+"""Part of an image -> its labels in `Batch.labels`; None for all pixels."""
 LEAST_MSE = 1e-10
 """Errors below it count as 100 dB, so that one perfect image does not make a mean infinite. Rounding to
 8 bits costs 1.3e-6 (59 dB)."""
@@ -44,8 +46,14 @@ def image_errors(prediction: Tensor, truth: Tensor, masks: Tensor) -> ImageError
 
 def part_masks(labels: Tensor) -> Tensor:
     """Which pixels belong to each of `PARTS`: labels (B, H, W) -> bool (P, B, 1, H, W)."""
-    masks = [torch.ones_like(labels, dtype=torch.bool) if k is None else labels == k for k in PARTS.values()]
+    everything = torch.ones_like(labels, dtype=torch.bool)
+    masks = [everything if kinds is None else is_any(labels, kinds) for kinds in PARTS.values()]
     return torch.stack(masks)[:, :, None]
+
+
+def is_any(labels: Tensor, kinds: Sequence[int]) -> Tensor:
+    """bool, of the labels' shape: those that are one of `kinds`."""
+    return torch.isin(labels, torch.tensor(kinds, dtype=labels.dtype, device=labels.device))
 
 
 def psnr(mse: Tensor) -> Tensor:

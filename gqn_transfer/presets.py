@@ -58,7 +58,7 @@ class PretrainConfig:
     KL: what the image needs must then come through r."""
     label_weights: tuple[float, ...] = (1.0, 4.0, 16.0, 16.0)
     """Weights of background, arm, target and shadow pixels in the training likelihood, the reverse of how
-    many there are; ones are the plain bound."""
+    many there are, and of the fingers if a fifth is given, else as the arm; ones are the plain bound."""
     label_fade: float = 0.0
     """Share of the run, at its end, over which the label weights fade to ones; 0 keeps them. Weights find
     small things, and draw them too large: the pixels around them count less."""

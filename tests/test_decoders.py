@@ -19,6 +19,7 @@ from gqn_transfer.decoders import (
     Schedule,
     SegmentationDecoder,
     StateDecoder,
+    by_label,
     intersections,
 )
 from gqn_transfer.latents import Noise
@@ -140,10 +141,15 @@ def test_state_is_asked_of_the_right_scene_and_the_right_number_of_times(
     torch.testing.assert_close(alone.r, own)
 
 
+def test_fingers_weigh_as_the_arm_unless_told_apart() -> None:
+    assert by_label((1.0, 8.0, 24.0, 16.0)).tolist() == [1, 8, 24, 16, 8]
+    assert by_label((1.0, 8.0, 24.0, 16.0, 32.0)).tolist() == [1, 8, 24, 16, 32]
+
+
 def test_overlap_is_intersection_over_union() -> None:
-    labels = torch.tensor([[[1, 1, 2, 0]]])
-    found = torch.tensor([[[1, 0, 2, 2]]])
-    logits = torch.nn.functional.one_hot(found, 4).permute(0, 3, 1, 2).float()
+    labels = torch.tensor([[[1, 4, 2, 0]]])  # fingers are a part of the arm
+    found = torch.tensor([[[4, 0, 2, 2]]])
+    logits = torch.nn.functional.one_hot(found, 5).permute(0, 3, 1, 2).float()
     assert intersections(logits, labels) == {"overlap_arm": 0.5, "overlap_target": 0.5}
 
 

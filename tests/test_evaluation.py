@@ -21,7 +21,7 @@ from gqn_transfer.evaluation import (
     possible_contexts,
     rendering_figures,
 )
-from gqn_transfer.image_quality import ImageErrors
+from gqn_transfer.image_quality import PARTS, ImageErrors
 from gqn_transfer.latents import Gaussian, LatentStep, Rollout
 from gqn_transfer.model import GQNConfig, likelihood_floor
 from gqn_transfer.pixels import Pixels
@@ -153,8 +153,8 @@ def test_psnr_is_the_mean_over_images_and_also_of_the_mean() -> None:
 
 def test_psnr_of_samples_is_averaged_in_decibels() -> None:
     """Two samples of one scene, MSE 0.1 and 0.001: 20 dB; the mean error would be 13 dB."""
-    squares = torch.tensor([0.1, 0.001])[:, None, None].expand(2, 3, 1)
-    errors = ImageErrors(squares, torch.ones(2, 3, 1), torch.tensor([[0.5], [0.7]]))
+    squares = torch.tensor([0.1, 0.001])[:, None, None].expand(2, len(PARTS), 1)
+    errors = ImageErrors(squares, torch.ones(2, len(PARTS), 1), torch.tensor([[0.5], [0.7]]))
     rows = {(row.figure, row.part): row for row in image_figures("some", 1, errors)}
     assert rows["some_psnr", "arm"].value == pytest.approx(20)
     assert rows["some_psnr_of_mean_mse", "arm"].value == pytest.approx(12.967, abs=1e-3)

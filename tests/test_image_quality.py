@@ -52,14 +52,15 @@ def test_predictions_are_clamped() -> None:
 def test_each_part_counts_its_own_pixels() -> None:
     labels = torch.zeros(2, 12, 12, dtype=torch.uint8)
     labels[0, :2], labels[0, 5, 5], labels[1, 3] = 1, 2, 3  # arm and target in the first image, a shadow
+    labels[0, 0, :4] = 4  # fingers are a part of the arm
     truth = torch.zeros(2, 3, 12, 12)
     prediction = truth.clone()
     prediction[0, :, :2] = 0.5
     prediction[0, 1, 5, 5] = 1.0
     found = image_errors(prediction, truth, part_masks(labels))
-    assert tuple(PARTS) == ("image", "arm", "target")
-    assert found.numbers.tolist() == [[432, 432], [72, 0], [3, 0]]
-    assert found.squares.tolist() == [[0.25 * 72 + 1, 0], [0.25 * 72, 0], [1, 0]]
+    assert tuple(PARTS) == ("image", "arm", "target", "fingers")
+    assert found.numbers.tolist() == [[432, 432], [72, 0], [3, 0], [12, 0]]
+    assert found.squares.tolist() == [[0.25 * 72 + 1, 0], [0.25 * 72, 0], [1, 0], [0.25 * 12, 0]]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from gqn_transfer.envs.kinematics import (
     joint_speeds,
 )
 from gqn_transfer.envs.models import load_model
-from gqn_transfer.envs.rendering import LABEL_ARM, geom_labels
+from gqn_transfer.envs.rendering import LABEL_ARM, LABEL_FINGERS, geom_labels
 
 JOINTS = ARM_JOINTS + FINGER_JOINTS
 IN_THE_HAND = ("hand", "b_finger", "finger", "pinchsite", "gripsite")
@@ -147,7 +147,7 @@ def test_servos_have_the_jacos_limits(arm, joint):
 
 
 def test_contact_parameters_are_the_jacos(arm):
-    for geom in np.flatnonzero(geom_labels(arm) == LABEL_ARM):
+    for geom in np.flatnonzero(np.isin(geom_labels(arm), (LABEL_ARM, LABEL_FINGERS))):
         is_finger = arm.geom(geom).name.startswith("finger")
         assert (arm.geom_contype[geom], arm.geom_conaffinity[geom]) == (3, 2)
         assert arm.geom_condim[geom] == (4 if is_finger else 3)

@@ -21,9 +21,10 @@ from gqn_transfer.envs.looks import randomize_look
 from gqn_transfer.envs.meshes import MESHES, NoMeshesError
 from gqn_transfer.envs.models import load_model
 from gqn_transfer.envs.registry import find_task
-from gqn_transfer.envs.rendering import LABEL_ARM, geom_labels, renderer_for
+from gqn_transfer.envs.rendering import LABEL_ARM, LABEL_FINGERS, geom_labels, renderer_for
 from gqn_transfer.envs.vector import ArmVectorEnv
 
+ARM = (LABEL_ARM, LABEL_FINGERS)
 INSTALL = r"pip install 'gqn-transfer\[mesh\]'"
 SCENES = sorted({find_task(env_id.split("/")[1]).scene for env_id in ENV_IDS})
 SAME_FIELDS = ("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_invweight0", "dof_armature")
@@ -198,10 +199,10 @@ def test_primitives_of_the_arm_are_not_drawn(scene):
     model, rng = load_model(scene, "mesh"), np.random.default_rng(0)
     bare = without(model, mesh_geoms(model))
     painted = copy.copy(bare)
-    painted.geom_rgba[(geom_labels(model) == LABEL_ARM) & (painted.geom_rgba[:, 3] > 0)] = (1, 0, 1, 1)
+    painted.geom_rgba[np.isin(geom_labels(model), ARM) & (painted.geom_rgba[:, 3] > 0)] = (1, 0, 1, 1)
     for camera in (FIXED_CAMERA, DOME.sample(rng), DOME.sample(rng)):
-        assert (labels_of(model, camera) == LABEL_ARM).sum() > 50
-        assert (labels_of(bare, camera) != LABEL_ARM).all()
+        assert np.isin(labels_of(model, camera), ARM).sum() > 50
+        assert not np.isin(labels_of(bare, camera), ARM).any()
         np.testing.assert_array_equal(draw(painted, camera), draw(bare, camera))
 
 
@@ -210,7 +211,7 @@ def test_it_looks_like_another_arm_in_the_same_place(model):
     """Against the primitives: other pixels, a silhouette of its own, but most of it shared."""
     plain = load_model("reach.xml")
     assert (draw(model) != draw(plain)).any(axis=-1).sum() > 50
-    arms = [labels_of(each) == LABEL_ARM for each in (model, plain)]
+    arms = [np.isin(labels_of(each), ARM) for each in (model, plain)]
     shared = (arms[0] & arms[1]).sum() / (arms[0] | arms[1]).sum()
     assert 0.5 < shared < 0.95
 
@@ -220,10 +221,10 @@ def test_it_looks_like_another_arm_in_the_same_place(model):
 def test_labels_mark_the_meshes_as_arm(model, level):
     """The pixels that change when the meshes go are the ones labelled arm."""
     randomize_look(model, np.random.default_rng(0), level)
-    assert (geom_labels(model)[mesh_geoms(model)] == LABEL_ARM).all()
+    assert np.isin(geom_labels(model)[mesh_geoms(model)], ARM).all()
     changed = (draw(model) != draw(without(model, mesh_geoms(model)))).any(axis=-1)
     assert changed.sum() > 100
-    assert ((labels_of(model) == LABEL_ARM) != changed).sum() <= 3
+    assert (np.isin(labels_of(model), ARM) != changed).sum() <= 3
 
 
 @needs_meshes

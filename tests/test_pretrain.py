@@ -519,7 +519,7 @@ def test_evaluation_never_sees_its_query(
     metrics = rendering(GQN(tiny.model), 3, 1).evaluate(marked(scene_arrays, views=4))
     assert seen == [{0}, {0, 1, 2}]
     assert queried == [{3}, {3}]
-    parts = ("mse", "mse_foreground", "mse_target")
+    parts = ("mse", "mse_foreground", "mse_target", "mse_fingers")
     assert set(metrics) == {f"test_{part}_{count}" for part in parts for count in (1, 3)} | {"spread"}
 
 
@@ -604,7 +604,8 @@ def test_squared_errors_of_all_foreground_and_target() -> None:
     images = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
     mean = torch.tensor([0.0, 0.2, 0.4, 0.6]).reshape(1, 1, 2, 2).expand(1, 3, 2, 2)
     found = squared_errors(mean, images, labels)
-    assert found == pytest.approx({"mse": 0.14, "mse_foreground": 0.26, "mse_target": 0.36})
+    expected = {"mse": 0.14, "mse_foreground": 0.26, "mse_target": 0.36, "mse_fingers": 0.0}
+    assert found == pytest.approx(expected)
 
 
 def test_prior_only_trains_without_the_inference_network(

@@ -19,6 +19,7 @@ from gqn_transfer.envs.rendering import (
     BACKENDS,
     LABEL_ARM,
     LABEL_BACKGROUND,
+    LABEL_FINGERS,
     LABEL_SHADOW,
     LABEL_TARGET,
     NoOpenGLError,
@@ -75,9 +76,20 @@ def test_images_and_labels_have_their_shapes(model):
     assert (labels.shape, labels.dtype) == ((48, 48), np.uint8)
 
 
-def test_labels_are_background_arm_target_and_shadow(model):
-    assert set(np.unique(labels_of(model, scene(model)))) == {0, 1, 2, 3}
-    assert (LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET, LABEL_SHADOW) == (0, 1, 2, 3)
+def test_labels_are_background_arm_target_shadow_and_fingers(model):
+    assert set(np.unique(labels_of(model, scene(model)))) == {0, 1, 2, 3, 4}
+    assert (LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET, LABEL_SHADOW, LABEL_FINGERS) == (0, 1, 2, 3, 4)
+
+
+def test_fingers_are_told_from_the_arm(model):
+    fingers = [geom for geom in range(model.ngeom) if "finger" in model.geom(geom).name]
+    assert len(fingers) >= 6
+    assert (geom_labels(model)[fingers] == LABEL_FINGERS).all()
+    assert (geom_labels(model) == LABEL_FINGERS).sum() == len(fingers)
+    data = scene(model)
+    seen, places = labels_of(model, data, image_size=256), np.argwhere
+    hand = places(seen == LABEL_FINGERS).mean(0)
+    assert np.linalg.norm(places(seen == LABEL_ARM) - hand, axis=1).min() < 12, "at the end of the arm"
 
 
 @pytest.mark.parametrize("height", [0.1, 0.3, 0.5])
@@ -112,7 +124,7 @@ def test_shadows_darken_what_they_lie_on(model):
 
 def test_geom_labels_follow_the_tree(model):
     of_geom = geom_labels(model)
-    expected = {"floor": 0, "wall_left": 0, "base": 1, "hand": 1, "finger_tip_3": 1, "target": 2}
+    expected = {"floor": 0, "wall_left": 0, "base": 1, "hand": 1, "finger_tip_3": 4, "target": 2}
     for name, label in expected.items():
         assert of_geom[model.geom(name).id] == label, name
 
@@ -136,7 +148,9 @@ def test_arm_pixels_change_when_the_arm_moves(model):
     """Labels and image agree on the arm: away from its silhouettes and shadows nothing changes."""
     before, after = scene(model), scene(model, joints=HOME + 0.5 * np.eye(6)[0])
     changed = (draw(model, before) != draw(model, after)).any(axis=-1)
-    moved = [np.isin(labels_of(model, data), (LABEL_ARM, LABEL_SHADOW)) for data in (before, after)]
+    moved = [
+        np.isin(labels_of(model, data), (LABEL_ARM, LABEL_FINGERS, LABEL_SHADOW)) for data in (before, after)
+    ]
     assert changed.sum() > 100
     assert not (changed & ~moved[0] & ~moved[1]).any()
 
