@@ -15,7 +15,8 @@ from .aggregates import (
     performance_profile,
     probability_of_improvement,
 )
-from .protocol import BASELINES, ORACLE, Group, Panel
+from .groups import ORACLE, Group, Panel
+from .protocol import BASELINES
 from .statistics import Estimate, Floats, estimate, interquartile_mean
 
 LEVELS = np.linspace(0, 1, 51)

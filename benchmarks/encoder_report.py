@@ -16,8 +16,8 @@ from gqn_transfer.probes import ProbeRow
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.subject import Subject, read_subject
 
+from .drawings import figure_png
 from .encoder_probes import CPU, probed
-from .figures import figure_png
 from .prediction_figure import prediction_figure
 
 PICTURE_SCENES, PICTURE_SAMPLES, PICTURE_CONTEXTS = 6, 16, 3

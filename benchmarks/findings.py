@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from .across import Together, together
+from .groups import panels_of
 from .headlines import suite_headline
-from .protocol import panels_of
 from .records import CellRecord, read_suite
 from .sources import read_sources, source_rows, turn_rows
 from .summary import Analysis, Row, analyse

@@ -18,7 +18,8 @@ from gqn_transfer.envs.task import CONTROL_HZ
 from gqn_transfer.files import write_atomic, write_bytes
 
 from .animation import save_animation
-from .figures import Figure, figure_png
+from .drawings import figure_png
+from .figures import Figure
 from .sheets import overview_figure, task_figure
 
 MOST_SEEDS = 20

@@ -5,14 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .protocol import (
-    HEADLINERS,
-    RAW_PIXELS,
-    Comparison,
-    Panel,
-    headliner,
-    strongest_baseline,
-)
+from .groups import Panel
+from .protocol import HEADLINERS, RAW_PIXELS, Comparison, headliner, strongest_baseline
 from .statistics import Estimate, Ratio, two_digits
 
 LIKE = 0.05

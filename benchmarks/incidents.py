@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .cells import Cell
-from .protocol import Group, Panel, panels_of
+from .groups import Group, Panel, panels_of
 from .records import CellRecord
 from .summary import Analysis, Row
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from gqn_transfer.prediction_samples import PredictionSamples
 
-from .figures import SOFT, Figure
+from .axes import SOFT
+from .figures import Figure
 from .sheets import Sheet
 
 SIZE, GAP, BETWEEN, EDGE = 104, 5, 18, 14

@@ -20,9 +20,10 @@ from gqn_transfer.training_log import PRINTED
 
 from .across import Together
 from .findings import SEED, Findings, findings_of
+from .groups import METHOD_ORDER, ORACLE, Panel
 from .headlines import area_text
 from .incidents import incidents, missing, unfinished
-from .protocol import BASELINES, METHOD_ORDER, ORACLE, Panel
+from .protocol import BASELINES
 from .records import (
     CellRecord,
     EncoderRecord,
@@ -126,7 +127,7 @@ def _page(found: Findings, figures: dict[str, list[Row]]) -> str:
 
 def _methods(analyses: list[Analysis]) -> list[tuple[str, str]]:
     """Name and colour of every method that is drawn, in the order of the tables."""
-    from .figures import OTHER, STYLES  # slow
+    from .axes import OTHER, STYLES  # slow
 
     names = {group.method for one in analyses for group in one.panel.groups}
     ordered = [name for name in METHOD_ORDER if name in names] + sorted(names - {*METHOD_ORDER})
@@ -179,7 +180,7 @@ def _write_profile(target: Path, group: Together) -> Row:
 
 def _write_figure(target: Path, name: str, figure: Any, text: str) -> Row:
     """Write a figure as PNG and SVG; what the page needs to know of it."""
-    from .figures import figure_inline, figure_png, figure_svg  # slow
+    from .drawings import figure_inline, figure_png, figure_svg  # slow
 
     write_bytes(target / f"{name}.png", figure_png(figure))
     write_bytes(target / f"{name}.svg", figure_svg(figure))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import FAINT, INK, SOFT
+from .axes import FAINT, INK, SOFT
 
 GAP, TILE = 8, 256
 """Of sheets of pictures, whose unit is 1/100 inch: the space between pictures, and their size."""

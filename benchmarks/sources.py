@@ -11,7 +11,7 @@ import numpy as np
 
 from gqn_transfer.files import read_json
 
-from .protocol import Panel
+from .groups import Panel
 from .records import read_curve
 from .source_stage import CONFIG, GRADIENTS
 from .summary import Row, number_text

@@ -12,7 +12,7 @@ import numpy as np
 
 from .artefacts import ENCODERS, SourceRecipe, lineage
 from .gains import Fit, fit_gains
-from .protocol import Group, Panel
+from .groups import Group, Panel
 from .source_config import SourceConfig
 
 WAYS: Mapping[str, str] = MappingProxyType(

@@ -10,19 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from .figures import (
-    CHARACTERS,
-    GID,
-    HEIGHT,
-    INK,
-    SOFT,
-    STYLES,
-    WIDTH,
-    from_the_top,
-    tidy_axes,
-    title_axes,
-)
-from .protocol import Group, Panel, strongest_baseline
+from .axes import CHARACTERS, GID, INK, SOFT, STYLES, from_the_top, tidy_axes, title_axes
+from .figures import HEIGHT, WIDTH
+from .groups import Group, Panel
+from .protocol import strongest_baseline
 from .statistics import estimate, interquartile_mean
 from .transfer import Line, lines_of
 

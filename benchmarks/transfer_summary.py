@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .gains import gains_sentence
+from .groups import Group, Panel
 from .headlines import area_text
-from .protocol import Group, Panel, compare, paired_times
+from .protocol import compare, paired_times
 from .statistics import estimate, interquartile_mean, ratio
 from .summary import Row, estimate_text, ratio_text, steps_text
 from .transfer import Line, growth_of, lines_of

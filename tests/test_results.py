@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gqn_transfer.benchmarks.protocol import Group, panels_of
+from gqn_transfer.benchmarks.groups import Group, panels_of
 from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.statistics import interquartile_mean, steps_to_threshold
 from gqn_transfer.benchmarks.suites import SUITES
