@@ -21,13 +21,13 @@ from gqn_transfer.envs.point import Point
 from gqn_transfer.envs.pose import Pose
 from gqn_transfer.envs.press import Press
 from gqn_transfer.envs.push import Push
-from gqn_transfer.envs.reach import Reach
+from gqn_transfer.envs.reach import TARGET_BOX, Reach
 from gqn_transfer.envs.registry import TASKS, find_task
 from gqn_transfer.envs.setting import Setting
 from gqn_transfer.envs.state import STATE_COLUMNS
 from gqn_transfer.envs.task import Bench
 from gqn_transfer.envs.things import free_pose, stand
-from gqn_transfer.envs.track import Track
+from gqn_transfer.envs.track import RADII, Track
 from gqn_transfer.envs.vector import ArmVectorEnv
 
 NAMES = tuple(TASKS)
@@ -555,7 +555,9 @@ def test_track_goals(goals):
         steps_of_a_turn = 20 * np.pi / abs(env.plan[9])
         for turn in np.linspace(0, 1, 8, endpoint=False):
             target = env.task.target_at(env.plan, np.asarray(turn * steps_of_a_turn))
-            joints = solver.solve(joints, at(target))
+            joints = solver.solve(joints, at(target))  # fails where the hand cannot get there
+            assert RADII[0] <= np.linalg.norm(target - env.plan[:3]) <= RADII[1]
+            assert ((target >= TARGET_BOX[0]) & (target <= TARGET_BOX[1])).all()
 
 
 @few_or_many
