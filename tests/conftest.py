@@ -1,7 +1,7 @@
 """Small stand-ins that many tests share: scenes without a renderer, an encoder, an environment."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +183,11 @@ def make_venv(fake_arm: type[FakeArm]) -> Callable[..., VecEnv]:
         return venv
 
     return make
+
+
+@pytest.fixture(scope="module")
+def short_probes() -> Iterator[None]:
+    """A hundredth of the MLP's steps: what probes read is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (30,))
+        yield

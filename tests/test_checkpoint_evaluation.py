@@ -7,7 +7,6 @@ import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -38,12 +37,7 @@ CONFIG = EvaluationConfig(count=12, samples=2, seed=3, device="cpu")
 COLOURS = ["target_red", "target_green", "target_blue"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _short_probes() -> Any:
-    """A hundredth of the MLP's steps: what probes read is tested elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (30,))
-        yield
+pytestmark = pytest.mark.usefixtures("short_probes")
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,8 @@ from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.tier import Tier, TierConfig
 
+pytestmark = pytest.mark.usefixtures("short_probes")
+
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenes, Scenes]:

@@ -510,7 +510,7 @@ def test_scene_views_show_every_episode_as_it_is_now(make_many: Any) -> None:
         np.testing.assert_array_equal(found.viewpoints[row, column], pose.viewpoint)
         (image,) = many._images(np.array([row]), 16, [pose] * 3)
         np.testing.assert_array_equal(found.images[row, column], image)
-    assert set(np.unique(found.labels)) <= {0, 1, 2, 3}
+    assert set(np.unique(found.labels)) <= {0, 1, 2, 3, 4}
     assert (found.labels == 1).any()
 
 
