@@ -21,8 +21,7 @@ class Contest:
     seeds: tuple[int, ...]
     """From 1,000 on: no result uses them."""
     rows: tuple[Mapping[str, Any], ...]
-    """What they change of `DEFAULTS`; the first has won, by the value of a trial. (Until its contest has run,
-    it is the guess that suites take.)"""
+    """What they change of `DEFAULTS`; the first has won, by the value of a trial."""
 
 
 LARGE_BATCHES: Mapping[str, Any] = MappingProxyType(

@@ -25,7 +25,7 @@ RAW_PIXELS_BUDGETS = {
     ("Reach-v0", "moving"): 600_000,
 }
 """Task and camera -> environment steps of every method but the oracle: on Reach at least four times what the
-frozen GQN needed in a pilot (docs/decisions/0005); of other tasks four times the oracle's, until theirs."""
+frozen GQN needed with other seeds (docs/decisions/0005); of other tasks four times the oracle's, for now."""
 FAMILY_OF = {"Reach-v0": "small", "Grasp-v0": "core", "Pose-v0": "core"}
 """Task -> family of encoders that have seen its things; those of other tasks `EVERY_TASK` has."""
 EVERY_TASK = "256"

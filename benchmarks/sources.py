@@ -13,6 +13,7 @@ from gqn_transfer.files import read_json
 
 from .groups import Panel
 from .records import read_curve
+from .source_config import SEED
 from .source_stage import CONFIG, GRADIENTS
 from .summary import Row, number_text
 
@@ -60,7 +61,7 @@ def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]
             alone = _alone(task, alike[0], panels)
             rows.append(
                 {
-                    "stage": pattern.removesuffix("-seed{seed}"),
+                    "stage": pattern.removesuffix(SEED),
                     "task": task,
                     "seeds": str(len(alike)),
                     "success": number_text(together),
@@ -83,7 +84,7 @@ def turn_rows(runs: Sequence[SourceRun]) -> list[Row]:
             scores = [run.turns[after, task] for run in alike if (after, task) in run.turns]
             rows.append(
                 {
-                    "stage": pattern.removesuffix("-seed{seed}"),
+                    "stage": pattern.removesuffix(SEED),
                     "after": after,
                     "task": task,
                     "seeds": str(len(scores)),
@@ -100,7 +101,7 @@ def _read(folder: Path) -> SourceRun | None:
         return None
     finals = {task: float(read_curve(path, allow_torn=True).score[-1]) for task, path in curves.items()}
     cosine, conflicts = _agreement(folder / GRADIENTS)
-    pattern = folder.name.removesuffix(f"-seed{stage['seed']}") + "-seed{seed}"
+    pattern = folder.name.removesuffix(SEED.format(seed=stage["seed"])) + SEED
     turns = _turns(stage, curves) if stage["in_turn"] else {}
     return SourceRun(pattern, stage["encoder"], stage["steps"], finals, cosine, conflicts, turns)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .condition import CONDITIONS
-from .image_quality import is_any
+from .image_quality import ARM, FINGERS, PARTS, TARGET, is_any
 from .latents import Noise
 from .model import GQN, GQNConfig, elbo, to_float
 from .upsampling import Upsampler, initialise
@@ -27,7 +27,6 @@ Report = Callable[[], Metrics]
 """Called only for the steps that are logged: the errors of a batch cost a tenth of its step."""
 LABELS = 5
 """Kinds of pixels: background, arm, target or object, shadow, fingers."""
-ARM, TARGET, FINGERS = 1, 2, 4
 
 
 class Question(NamedTuple):
@@ -197,7 +196,8 @@ def intersections(logits: Tensor, labels: Tensor) -> Metrics:
     """Intersection over union by kind: logits (B, 5, H, W), labels (B, H, W)."""
     found = logits.argmax(1)
     result = {}
-    for name, kinds in (("arm", (ARM, FINGERS)), ("target", (TARGET,))):
+    for name in ("arm", "target"):
+        kinds = PARTS[name] or ()
         ours, theirs = is_any(found, kinds), is_any(labels, kinds)
         both, either = ours & theirs, ours | theirs
         result[f"overlap_{name}"] = float(both.sum() / either.sum().clamp(min=1))

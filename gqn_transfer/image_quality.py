@@ -9,8 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+ARM, TARGET, FINGERS = 1, 2, 4
+"""Labels of pixels."""
 PARTS: Mapping[str, tuple[int, ...] | None] = MappingProxyType(
-    {"image": None, "arm": (1, 4), "target": (2,), "fingers": (4,)}
+    {"image": None, "arm": (ARM, FINGERS), "target": (TARGET,), "fingers": (FINGERS,)}
 )
 """Part of an image -> its labels in `Batch.labels`; None for all pixels."""
 LEAST_MSE = 1e-10
