@@ -9,6 +9,7 @@ from torch import nn
 from gqn_transfer.representation import (
     REPRESENTATIONS,
     Conv,
+    Norm,
     Pyramid,
     Representation,
     Tower,
@@ -116,3 +117,11 @@ def test_viewpoint_features_keep_their_phase_under_autocast() -> None:
         assert viewpoint_features(viewpoints).dtype == torch.float32
         torch.testing.assert_close(viewpoint_features(viewpoints)[0, 7].item(),
                                    math.sin(1.43 * math.pi / 2), atol=1e-5, rtol=0)  # fmt: skip
+
+
+def test_normalisation_is_of_floats_under_autocast() -> None:
+    norm, maps = Norm(8, 64), torch.randn(4, 64, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = norm(maps.bfloat16())
+    assert seen.dtype == torch.float32
+    torch.testing.assert_close(seen, norm(maps.bfloat16().float()))
