@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from gqn_transfer.encoder import load_gqn
-from gqn_transfer.files import write_bytes, write_text
+from gqn_transfer.files import csv_text, write_bytes, write_text
 from gqn_transfer.prediction_samples import prediction_samples
 from gqn_transfer.probes import ProbeRow
 from gqn_transfer.scenes import Scenes
@@ -46,8 +44,6 @@ def draw_predictions(subject: Subject, test: Scenes, path: Path, title: str, see
 
 def as_csv(rows: list[ProbeRow]) -> str:
     """The rows under their names, figures rounded to four digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ProbeRow._fields)
-    writer.writerows([*row[:3], f"{row.median_error:.4f}", f"{row.r2:.4f}"] for row in rows)
-    return text.getvalue()
+    return csv_text(
+        ProbeRow._fields, ([*row[:3], f"{row.median_error:.4f}", f"{row.r2:.4f}"] for row in rows)
+    )

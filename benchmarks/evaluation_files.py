@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gqn_transfer.evaluation import in_batches
-from gqn_transfer.files import write_json, write_text
+from gqn_transfer.files import csv_text, write_json, write_text
 from gqn_transfer.scenes import Scenes
 
 from .checkpoint_evaluation import CHANCE, Evaluated, Evaluation
@@ -68,11 +66,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
 
 def likeness_csv(rows: list[Likeness]) -> str:
     """One line a pair of checkpoints."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Likeness._fields)
-    writer.writerows([*row[:2], *(f"{value:.4f}" for value in row[2:])] for row in rows)
-    return text.getvalue()
+    return csv_text(Likeness._fields, ([*row[:2], *(f"{value:.4f}" for value in row[2:])] for row in rows))
 
 
 def slug(label: str) -> str:
@@ -82,15 +76,13 @@ def slug(label: str) -> str:
 
 def figures_csv(evaluation: Evaluation) -> str:
     """One line a figure, long: checkpoint, figure, part, contexts, value, unit."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("checkpoint", "figure", "part", "contexts", "value", "unit"))
     everything = {label: one.figures for label, one in evaluation.checkpoints.items()}
-    for label, figures in (everything | {CHANCE: evaluation.chance}).items():
-        for row in figures:
-            contexts = "" if row.contexts is None else row.contexts
-            writer.writerow((label, row.figure, row.part, contexts, f"{row.value:.6g}", row.unit))
-    return text.getvalue()
+    rows = (  # without contexts csv leaves the cell empty
+        (label, row.figure, row.part, row.contexts, f"{row.value:.6g}", row.unit)
+        for label, figures in (everything | {CHANCE: evaluation.chance}).items()
+        for row in figures
+    )
+    return csv_text(("checkpoint", "figure", "part", "contexts", "value", "unit"), rows)
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

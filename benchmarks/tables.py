@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gqn_transfer.files import write_json, write_text
+from gqn_transfer.files import csv_text, write_json, write_text
 
 from .across import Together
 from .protocol import Comparison
@@ -71,11 +69,7 @@ def _comparison(analysis: Analysis, one: Comparison) -> dict[str, Any]:
 
 def as_csv(rows: Sequence[Row]) -> str:
     """The rows under their names: of summary.csv one per method, task and camera."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows[0], ([row[name] for name in rows[0]] for row in rows))
 
 
 def as_latex(analyses: Sequence[Analysis]) -> str:

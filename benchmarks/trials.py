@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gqn_transfer.files import csv_text
 
 FIGURES = ("trial", "value", "last_success", "best")
 """Columns of a table beside the settings."""
@@ -47,15 +48,12 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 
 def as_csv(trials: Sequence[Trial], names: Sequence[str]) -> str:
     """A line for each trial; one of the best settings' is marked."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([FIGURES[0], *names, *FIGURES[1:]])
-    best = best_of(trials)
+    best, rows = best_of(trials), []
     for trial in trials:
         values = [trial.settings[name] for name in names]
         figures = [f"{trial.value:.6f}", f"{trial.success:.3f}", "yes" if trial is best else ""]
-        writer.writerow([trial.number, *values, *figures])
-    return text.getvalue()
+        rows.append([trial.number, *values, *figures])
+    return csv_text([FIGURES[0], *names, *FIGURES[1:]], rows)
 
 
 def read_trials(path: Path) -> dict[int, Trial]:
