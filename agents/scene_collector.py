@@ -94,8 +94,8 @@ class SceneCollector(VecEnvWrapper):
             return self.venv.env_method(what, *arguments, indices=[0])[0]
         except AttributeError as error:
             raise ValueError(
-                "gqn-aux renders other views of the agent's states, which this environment cannot: it has no "
-                "moment() and scene_views(count, rng, moment); use ArmVectorEnv"
+                "rendering as a loss needs other views of the agent's states, which this environment cannot "
+                "give: it has no moment() and scene_views(count, rng, moment); use ArmVectorEnv"
             ) from error
 
     def _keep(self, views: tuple[np.ndarray, ...]) -> None:

@@ -21,7 +21,7 @@ def main() -> None:
         app.cli(prog="gqn-bench", description=SUMMARY)
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         sys.exit(f"gqn-bench: {error}{_cure(error)}")
 
 

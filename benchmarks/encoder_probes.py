@@ -84,7 +84,7 @@ def nearest_distance(known: torch.Tensor, codes: torch.Tensor) -> float:
 
 @torch.no_grad()
 def regressor_rows(subject: Subject, test: Scenes, count: int) -> list[ProbeRow]:
-    """Errors of a supervised regressor's own output on the same held-out views: the ceiling."""
+    """Errors of a supervised regressor's own output on the same held-out views, beside the probes."""
     objective = load_objective(subject.folder)
     head: StateDecoder = objective.heads["state"]  # type: ignore[assignment]
     predicted = []

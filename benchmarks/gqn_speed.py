@@ -117,7 +117,7 @@ def measure(
         if step == 0:
             started = time.perf_counter()
         with autocast(place, precision):
-            # The seed draws the largest number of contexts, so that every step costs the same.
+            # `_AllContexts` asks for the most contexts, so that every step costs the same.
             loss, _ = objective(scenes, schedule, _AllContexts())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,4 +1,4 @@
-"""The report of a suite: one self-contained HTML page, PNG figures and `summary.csv`."""
+"""The report of a suite: a self-contained HTML page, figures as PNG and SVG, tables of its numbers."""
 
 from __future__ import annotations
 

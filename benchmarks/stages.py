@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gqn_transfer.agents.knobs import Knobs
 from gqn_transfer.presets import SIZES
 from gqn_transfer.tier import TierConfig
 
@@ -20,22 +21,23 @@ SOURCES = ("Reach-v0", "Grasp-v0", "Pose-v0")
 HELD_OUT = ("Point-v0", "Push-v0")
 """Their new tasks: one of the arm's movement alone, like Reach and Pose; one of a thing, like Grasp."""
 SEEDS = (30, 31, 32)
+"""Of the small suites' stages and cells: no run before has used them."""
 STEPS = 160_000
 """Of each source."""
 TIER = TierConfig(size=128)
+"""What a tier is unless its kind says otherwise."""
 KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "taught": {},
-        "blind": {"rendering": False},
-        "untaught": {"teach": False},
-        "in turn": {"in_turn": True},
-        "tier": {"rendering": False, "tier": TIER},
+        "taught": {},  # tasks and rendering train the encoder
+        "blind": {"rendering": False},  # tasks alone do
+        "untaught": {"teach": False},  # rendering alone does, on what the tasks meet
+        "in turn": {"in_turn": True},  # as "taught", one task after another
+        "tier": {"rendering": False, "tier": TIER},  # tasks train a tier; the encoder stays as it is
         "narrow tier": {"rendering": False, "tier": TierConfig(size=32)},
         "deep tier": {"rendering": False, "tier": TierConfig(size=128, depth=4)},
     }
 )
-"""How sources make what a new task starts from: they train the encoder, and rendering goes on; it does not;
-rendering alone trains it, on what they meet; they train it one after another; they train a tier on it."""
+"""Kind -> what its stages change of `SourceConfig`: what trains that which a new task starts from."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Sources:
     def stage(self, seed: int) -> SourceConfig:
         """With the settings tuned for agents that train an encoder, or below a tier for frozen ones."""
         own = tuned_settings("gqn-frozen" if "tier" in self.kind else "gqn-finetune")
+        if "tier" not in self.kind:  # written out, so that other defaults make other stages
+            own = {"encoder_rate": Knobs.encoder_rate, "warm_up": Knobs.warm_up} | own
         settings = tuple(sorted((name, value) for name, value in own.items() if name != "views"))
         kind = KINDS[self.kind]
         return SourceConfig(self.core, self.tasks, self.steps, settings=settings, seed=seed, **kind)
@@ -73,9 +77,11 @@ SMALL = (
 ALL_SOURCES = ("Reach-v0", "Grasp-v0", "Pose-v0", "Press-v0", "Point-v0", "Push-v0")
 """Of the full suites: each is held out once, and the others are its sources, in this order."""
 FULL_SEEDS = tuple(range(40, 45))
+"""Of the full suites."""
 COUNTS = (1, 2, 4, 5)
-FOUR = 4
-"""Sources of the controls."""
+"""How many sources a task that is held out has, from one to all others."""
+CONTROL_SOURCES = 4
+"""How many the controls have."""
 RELATED = {"Point-v0": ("Reach-v0", "Pose-v0", "Track-v0"), "Push-v0": ("Reach-v0", "Grasp-v0", "Press-v0")}
 """New task -> sources that ask for the like: the arm's movement, or things."""
 
@@ -90,12 +96,12 @@ def for_task(task: str) -> list[Sources]:
     known = others(task)
     return [
         *(Sources(known[:count], kind) for kind in ("taught", "blind") for count in COUNTS),
-        Sources(known[:1], steps=FOUR * STEPS),
-        *(Sources(known[:FOUR], kind) for kind in ("untaught", "in turn")),
+        Sources(known[:1], steps=CONTROL_SOURCES * STEPS),
+        *(Sources(known[:CONTROL_SOURCES], kind) for kind in ("untaught", "in turn")),
     ]
 
 
-FOR_SIZES = tuple(Sources(others("Push-v0")[:FOUR], core=f"{CORE}-r{size}") for size in SIZES)
+FOR_SIZES = tuple(Sources(others("Push-v0")[:CONTROL_SOURCES], core=f"{CORE}-r{size}") for size in SIZES)
 """Of the second: four tasks on codes of every size."""
 FOR_TIERS = tuple(
     dict.fromkeys(

@@ -75,7 +75,7 @@ def transfer(
 
 
 def new_tasks(*tasks: str, budgets: Mapping[str, int] = SMALL_BUDGETS) -> dict[str, int]:
-    """Their budgets."""
+    """Task -> steps, of these tasks."""
     return {task: budgets[task] for task in tasks}
 
 
@@ -140,11 +140,7 @@ FULL_SUITES: Mapping[str, Suite] = MappingProxyType(
                             for core in (CORE, "jaco-256")
                         ),
                         *(frozen(sources) for sources in for_task(task)),
-                        *(
-                            ("gqn-finetune", one.pattern, {})
-                            for one in for_task(task)
-                            if one.kind == "taught"
-                        ),
+                        *(finetuned(sources) for sources in for_task(task) if sources.kind == "taught"),
                     ],
                     FULL_SEEDS,
                 )

@@ -18,9 +18,9 @@ from .cameras import WORKSPACE_CENTRE, CameraPose
 LABEL_BACKGROUND, LABEL_ARM, LABEL_TARGET, LABEL_SHADOW, LABEL_FINGERS = 0, 1, 2, 3, 4
 LABELS = ("background", "arm", "target", "shadow", "fingers")
 SHADOW = "shadow_"
-FINGER = "b_finger"
-"""With which the names of the fingers' bodies begin."""
 """First part of the name of a geom that is drawn on the floor under something."""
+FINGER = "b_finger"
+"""First part of the names of the fingers' bodies."""
 BACKENDS = ("egl", "osmesa", "glfw")
 NO_GL = (
     "No OpenGL for headless rendering was found (tried {tried}). On Debian or Ubuntu:\n"

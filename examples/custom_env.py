@@ -47,7 +47,7 @@ WORLD = """
 
 
 class Ball(gymnasium.Env):
-    """Pixels and viewpoint from the camera `eye`; actions are velocities, the reward is the distance left."""
+    """Pixels and viewpoint from the camera `eye`; actions are velocities, rewards minus the distance left."""
 
     def __init__(self) -> None:
         self.model = mujoco.MjModel.from_xml_string(WORLD)

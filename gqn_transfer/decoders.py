@@ -111,8 +111,8 @@ class RenderingDecoder:
 
 
 class StateDecoder(nn.Module):
-    """Regression of the simulator's state, linear in the normalised code: supervised, hence a ceiling and not
-    a method."""
+    """Regression of the simulator's state, linear in the normalised code: trained on what the probes
+    read, so a reference for them."""
 
     needs_query: ClassVar[bool] = False
 

@@ -25,7 +25,7 @@ class PretrainConfig:
 
     decoders: Mapping[str, float] = field(default_factory=lambda: {RENDERING: 1.0})
     """Decoder -> weight of its loss. `rendering` is the GQN's bound; `state`, supervised by the simulator's
-    state, the ceiling; `segmentation` the kinds of the query's pixels. None at all, with steps=0: the random
+    state, a reference; `segmentation` the kinds of the query's pixels. None at all, with steps=0: the random
     control. The autoencoder is `rendering` with warm_up=1 and prior_only=1."""
     train: tuple[str, ...] = PARTS
     """What gradients reach: "encoder", "decoder" (all of them) or names of single decoders."""

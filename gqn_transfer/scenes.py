@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     viewpoints: np.ndarray
     """float32 (B, M, 7)."""
     labels: np.ndarray
-    """uint8 (B, M, H, W): 0 background, 1 arm, 2 target or object, 3 shadow."""
+    """uint8 (B, M, H, W): 0 background, 1 arm, 2 target or object, 3 shadow, 4 fingers."""
     state: np.ndarray
     """float32 (B, S): columns as in `meta["state_columns"]`."""
 

@@ -107,8 +107,8 @@ class Run:
         if not torch.isfinite(loss + norm):
             raise FloatingPointError(
                 f"the loss is {loss.item()}, its gradient's norm {float(norm)} at step {self.step}; the last "
-                f"good checkpoint is in {self.folder / TRAINING}: lower learning_rate or clip_gradient and "
-                "start another run"
+                f"good checkpoint is in {self.folder / TRAINING}: the same command goes on from there; if it "
+                "ends here again, lower learning_rate or clip_gradient in a new folder"
             )
         self.optimiser.step()
         if self.average:

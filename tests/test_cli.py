@@ -15,8 +15,8 @@ from gqn_transfer.benchmarks import cli, engine, report  # noqa: F401  nobody co
 QUICK = Path(__file__).parents[1] / "docs/results/quick"
 
 COMMANDS = (
-    "doctor", "gallery", "scenes", "scenes-from-tfrecords", "pretrain", "evaluate", "list", "run", "status",
-    "film", "export", "import", "tune", "report",
+    "doctor", "gallery", "scenes", "scenes-from-tfrecords", "pretrain", "evaluate", "source", "list", "run",
+    "status", "film", "export", "import", "tune", "report",
 )  # fmt: skip
 
 
@@ -65,6 +65,15 @@ def test_a_mistake_is_one_message_that_names_the_cure(
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_loss_that_is_no_number_is_one_message_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(**_: object) -> None:
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr(cli.app, "cli", diverge)
+    with pytest.raises(SystemExit, match="gqn-bench: the loss is nan"):
+        cli.main()
 
 
 @pytest.fixture

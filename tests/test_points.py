@@ -121,4 +121,5 @@ def test_maps_hear_code_and_viewpoint(code_shape: tuple[int, ...]) -> None:
 
 
 def test_the_default_scene_is_the_arms() -> None:
+    """Two packages that do not import each other agree."""
     np.testing.assert_allclose(SCENE_CENTRE, WORKSPACE_CENTRE)

@@ -32,7 +32,7 @@ def run(trained_run: Path, tmp_path: Path) -> Path:
         (copied / path.name).write_bytes(path.read_bytes())
     (copied / "reference.safetensors").touch()
     record = read_record(copied)
-    command = {"command": "gqn-bench pretrain --scenes /home/somebody/many --out run"}
+    command = {"command": "gqn-bench pretrain --scenes /elsewhere/many --out run"}
     write_json(copied / "checkpoint.json", record | {"provenance": command})
     return copied
 

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from gqn_transfer.agents.build import make_agent
+from gqn_transfer.agents.knobs import Knobs
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SourceRecipe
 from gqn_transfer.benchmarks.cells import Cell
@@ -37,7 +38,8 @@ def test_sources_are_measured_alone_for_as_long_as_in_their_stage() -> None:
     together = Sources(SOURCES).stage(SEEDS[0])
     for cell in cells:
         assert cell.steps == together.steps
-        assert cell.agent_options == dict(together.settings)
+        defaults = {"encoder_rate": Knobs.encoder_rate, "warm_up": Knobs.warm_up}  # the stage writes them out
+        assert defaults | cell.agent_options == dict(together.settings)
         assert (cell.method, cell.encoder) == ("gqn-finetune", together.encoder)
 
 
