@@ -115,10 +115,14 @@ def test_its_gradient_is_added_to_the_agents(arms: Callable[[], VecEnv]) -> None
     eyes = list(agent.policy.features_extractor.eyes.encoder.representation.parameters())
     for parameter in eyes:
         parameter.grad = torch.ones_like(parameter)
+    agent.auxiliary.rng = np.random.default_rng(1)
     agent.policy.optimizer.before_step()
     added = [p.grad - 1 for p in eyes]
     assert sum(float(one.abs().sum()) for one in added) > 0
+    agent.auxiliary.rng = np.random.default_rng(1)
     gradients = agent.auxiliary._gradients()
+    for one, expected in zip(added, gradients, strict=False):  # the generator's come after the eyes'
+        torch.testing.assert_close(one, expected, atol=1e-6, rtol=1e-4)
     norm = torch.nn.utils.get_total_norm([one for one in gradients if one is not None])
     assert norm <= module.CLIP * 1.01
     assert agent.policy.features_extractor.trunk[0].weight.grad is None
@@ -174,7 +178,7 @@ def test_generator_and_its_moments_are_saved(arms: Callable[[], VecEnv], tmp_pat
 
 def test_environments_that_cannot_are_refused(make_venv: Callable[..., VecEnv]) -> None:
     agent = agent_on(make_venv())
-    with pytest.raises(ValueError, match=r"this environment cannot: it has no moment\(\)"):
+    with pytest.raises(ValueError, match=r"this environment cannot give: it has no moment\(\)"):
         agent.learn(16)
 
 

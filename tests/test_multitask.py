@@ -13,6 +13,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents import auxiliary
+from gqn_transfer.agents.build import environment_seed
 from gqn_transfer.agents.build_multitask import (
     add_rendering,
     add_task,
@@ -109,6 +110,22 @@ def test_each_row_is_answered_by_the_head_of_its_task(mixed: MixedVecEnv) -> Non
     assert values[:2].max() < 0 < values[2:].min()
     assert deviation[:2].min() > 10 * deviation[2:].max()
     torch.testing.assert_close(same_values.flatten(), values)
+
+
+def test_a_heads_inputs_are_scaled_on_its_own_task(mixed: MixedVecEnv) -> None:
+    """Reach has no goal, Pose has one: of both together neither would be zero."""
+    reach, pose = (head.scale.mean.flatten() for head in agent_on(mixed).policy.heads)
+    without_goal = reach == 0
+    assert without_goal.sum() >= 12
+    assert pose[without_goal].any()
+
+
+def test_environments_have_seeds_of_their_own(mixed: MixedVecEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None that an evaluation has, none that SB3 gives."""
+    seeds: list[int] = []
+    monkeypatch.setattr(mixed, "seed", seeds.append)
+    agent_on(mixed)
+    assert seeds[-1] == environment_seed(0) >= 2**31
 
 
 def test_eyes_are_handed_uint8(mixed: MixedVecEnv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +268,31 @@ def test_advantages_are_normalised_within_each_task(mixed: MixedVecEnv) -> None:
         chosen = agent.rollout_buffer.advantages[each]
         assert abs(chosen.mean()) < 1e-5
         assert chosen.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_learning_normalises_them(mixed: MixedVecEnv) -> None:
+    agent = agent_on(mixed)
+    agent.learn(40)
+    for each in agent._rows():
+        chosen = agent.rollout_buffer.advantages[each]
+        assert abs(chosen.mean()) < 1e-5
+        assert chosen.std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("surgery", [False, True])
+def test_the_encoder_follows_the_mean_of_the_tasks(mixed: MixedVecEnv, surgery: bool) -> None:
+    """Of their gradients, or of what surgery leaves of them."""
+    agent = agent_on(mixed, surgery=surgery)
+    noise, count = torch.Generator().manual_seed(0), sum(p.numel() for p in agent.policy.shared_parameters())
+    shared = torch.randn(2, count, generator=noise)
+    shared[1] -= shared[0]  # so that they are against each other
+    own = [[torch.zeros_like(p) for p in head.parameters()] for head in agent._heads()]
+    cosine = agent._take_step(list(zip(shared, own, strict=True)))
+    left = without_conflicts(shared, np.random.default_rng([0, 4])) if surgery else shared
+    found = torch.cat([p.grad.flatten() for p in agent.policy.shared_parameters()])
+    torch.testing.assert_close(found, left.mean(0))
+    torch.testing.assert_close(cosine, cosines(shared))
+    assert cosine.item() < 0
 
 
 def test_rows_are_those_of_their_task(mixed: MixedVecEnv) -> None:

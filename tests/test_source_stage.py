@@ -85,6 +85,20 @@ def test_every_task_is_evaluated_at_its_own_steps(stage: Path) -> None:
         assert curve.episodes.tolist() == [2, 2, 2]
 
 
+def test_every_task_is_evaluated_with_its_own_head(start: Path, scenes: tuple[Scenes, Scenes]) -> None:
+    held_out = source_stage._held_out(config_of(start), start, scenes[0])
+    for number, venv in enumerate(held_out.values()):
+        assert (venv.reset()["task"] == number).all()
+
+
+def test_scenes_that_its_start_has_not_seen_are_counted(stage: Path, start: Path, tmp_path: Path) -> None:
+    config = ScenesConfig(scenes=20, test_scenes=10, views=4, image_size=16, seed=5)
+    others, _ = make_scenes(config, tmp_path / "scenes", workers=1)
+    again = train_source(config_of(start), start, tmp_path / "stage", others, {})
+    frames = [read_record(encoder)["frames"] for encoder in (stage / "encoder", again)]
+    assert frames[1] - frames[0] == 20 * 4
+
+
 def test_how_far_gradients_agree_is_told(stage: Path) -> None:
     steps, cosines, conflicts = np.loadtxt(stage / "gradients.csv", delimiter=",", skiprows=1).T
     assert steps.tolist() == [250, 500]
