@@ -1,13 +1,14 @@
 """Random configurations of a scene: the arm and the task's things, at every stage that an episode may show.
 
 No expert and no policy takes part: joints are uniform, or scattered around home, or solved by inverse
-kinematics for random hand positions; things lie, stand, hang in the air, or are in the hand.
+kinematics for random hand positions; things lie, stand, hang in the air, or are where the hand works on them.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import mujoco
@@ -18,39 +19,55 @@ from .frames import FrameReader
 from .geometry import UP
 from .kinematics import HOME, Kinematics, joint_limits
 from .models import load_model
-from .press import BUTTON_AREA, TRAVEL
-from .push import RING_HALF_HEIGHT
+from .placed_things import STAGES, THINGS, Stages, on_floor
 from .reach import TARGET_BOX
-from .things import CAN_HALF_HEIGHT, CAN_RADIUS, FLOOR_AREA
 
-POSE_SHARES = {"uniform": 0.3, "near_home": 0.3, "hand_in_workspace": 0.4}
-"""How arm configurations are drawn; the shares sum to 1."""
-FLOOR_POSE_SHARES = {"uniform": 0.15, "near_home": 0.15, "hand_in_workspace": 0.3, "over_floor": 0.4}
-"""The same where something lies on the floor: the hand then often points down at it."""
-HOME_SPREAD = 1.2
-"""Radians around home for "near_home"."""
+
+@dataclass(frozen=True)
+class Arms:
+    """How arm configurations are drawn."""
+
+    shares: Mapping[str, float]
+    """Kind -> share of what is drawn; those that touch something or leave the image are drawn again."""
+    spread: tuple[float, ...] = (1.2,) * 6
+    """Radians around home, at most, joint by joint: of "near_home", and where inverse kinematics begins."""
+
+
+ARMS = Arms(MappingProxyType({"uniform": 0.3, "near_home": 0.3, "hand_in_workspace": 0.4}))
+"""Of scenes with nothing on the floor."""
+POSE_ARMS = Arms(
+    MappingProxyType({"uniform": 0.2, "near_home": 0.6, "hand_in_workspace": 0.2}),
+    spread=(1.4, 1.2, 1.2, 1.9, 1.9, 1.9),
+)
+"""Of Pose, whose goals turn the arm's last joints far."""
+FLOOR_ARMS = Arms(
+    MappingProxyType({"uniform": 0.15, "near_home": 0.15, "hand_in_workspace": 0.3, "over_floor": 0.4})
+)
+"""Where something lies on the floor: the hand then often points down at it."""
 OVER_FLOOR = (0.015, 0.25)
 """Metres over the floor of a hand "over_floor", which is low more often than high."""
+LEAN = 0.2
+"""Deviation, in parts of the unit axis, of a hand from pointing straight down at what it works on."""
 CLEARANCE, FLOOR_CLEARANCE = 0.03, 0.012
 """Metres: the hand stays this far above the floor; where something lies on it, the second."""
-HAND_RANGE = 0.6
-"""Metres: the hand stays this near the workspace's centre, where the cameras look."""
-HELD_SHARE, HELD_SPREAD = 0.2, 0.05
-"""Share of scenes whose target is at the hand, and the spread around it in metres."""
-THING_SHARES = {"standing": 0.35, "lying": 0.1, "below_hand": 0.2, "held": 0.25, "in_the_air": 0.1}
-"""How a can is placed. A ring is never held, and lies as it stands."""
-FLOOR_MARGIN = 0.12
-"""Metres beyond the area where things start: they are pushed and dropped there."""
-BELOW_SPREAD, HELD_OFFSET = 0.03, 0.008
-"""Deviations in metres: on the floor from below the hand, and in the hand from the pinch point."""
-MARKED_SHARE = 0.25
-"""Of spots that are under the object: where it is to be."""
-REST_SHARE = 0.6
-"""Of buttons that nothing presses."""
+HAND_RANGE, FAR_RANGE, FAR_SHARE = 0.6, 0.8, 0.1
+"""Metres: the hand stays this near the workspace's centre, where the cameras look; where something lies on
+the floor, a share of the hands may be farther."""
+FINGER_SHARES = {"together": 0.6, "apart": 0.2, "fist": 0.2}
+"""Of fingers where there are things: turned alike, as commands turn them; each for itself, as things stop
+them; shut."""
+SHUT = (1.05, 1.35)
+"""Radians of a fist's fingers."""
+FISTS = 0.8
+"""Of hands that work on something with a fist, the share that are one."""
+WIDEST_GRIP = 0.5
+"""Radians of the fingers, at most, before they close on something."""
 DEEPEST = 0.01
 """Metres that a thing may be inside the arm or the floor: held things are pressed."""
 AWAY = np.array([-9.0, 0.0, 1.0])
 """Metres: where things are while the arm is placed."""
+GRIPS = ("gripped", "carried", "held")
+"""Stages in which the fingers may close on something, once it is there."""
 
 
 class Placer:
@@ -61,6 +78,13 @@ class Placer:
         self.data = mujoco.MjData(self.model)
         self.kinematics = Kinematics(self.model)
         self.things, self.reader = THINGS[scene], FrameReader.of(self.model)
+        self.stages: Stages | None = STAGES.get(scene)
+        self.arms = FLOOR_ARMS if self.stages else POSE_ARMS if scene == "pose.xml" else ARMS
+        things = ("object", "target")
+        of_body = [self.model.body(body).name in things for body in self.model.geom_bodyid]
+        self._of_things = np.array(of_body)
+        self.stage = ""
+        """Drawn for this configuration; "" where the scene file has none."""
 
     @property
     def has_object(self) -> bool:
@@ -79,31 +103,55 @@ class Placer:
 
     def place(self, rng: np.random.Generator) -> None:
         """A random configuration: the arm touches nothing but what it may hold."""
+        if self.stages:  # drawn once, so that hard stages are as frequent as they are to be
+            self.stage = str(rng.choice(list(self.stages.shares), p=list(self.stages.shares.values())))
         while True:
             self._place_arm(rng)
             for thing in self.things:
                 thing(self, rng)
             mujoco.mj_forward(self.model, self.data)
-            if self.data.contact.dist.min(initial=0.0) > -DEEPEST:
+            if self._is_sound():
                 return
 
     def _place_arm(self, rng: np.random.Generator) -> None:
-        model, data = self.model, self.data
-        clearance = FLOOR_CLEARANCE if self.has_object else CLEARANCE
+        works = self.stages is not None and self.stage in self.stages.at_work
+        reach = FAR_RANGE if self.stages and rng.random() < FAR_SHARE else HAND_RANGE
+        clearance = FLOOR_CLEARANCE if self.stages else CLEARANCE
         while True:
-            joints = sample_joints(
-                self.kinematics, rng, FLOOR_POSE_SHARES if self.has_object else POSE_SHARES
-            )
+            joints = self._at_work(rng) if works else sample_joints(self.kinematics, rng, self.arms)
             if joints is None:
                 continue
             self._clear()
-            data.qpos[:6] = joints
-            data.qpos[6:9] = rng.uniform(*model.jnt_range[6]) + rng.uniform(-0.1, 0.1, 3)
-            data.qpos[6:9] = np.clip(data.qpos[6:9], *model.jnt_range[6])
-            mujoco.mj_forward(model, data)
-            in_view = np.linalg.norm(self.hand - WORKSPACE_CENTRE) < HAND_RANGE
-            if in_view and not self.kinematics.in_contact(data) and self.hand[2] > clearance:
+            self.data.qpos[:6], self.data.qpos[6:9] = joints, self._fingers(rng)
+            mujoco.mj_forward(self.model, self.data)
+            in_view = np.linalg.norm(self.hand - WORKSPACE_CENTRE) < reach
+            if in_view and not self.kinematics.in_contact(self.data) and self.hand[2] > clearance:
                 return
+
+    def _at_work(self, rng: np.random.Generator) -> np.ndarray | None:
+        """(6,) radians of a hand that points down, more or less, at what it works on; or None."""
+        assert self.stages is not None
+        hand = np.append(rng.uniform(*self.stages.area), rng.uniform(*self.stages.at_work[self.stage]))
+        axis = rng.normal(scale=LEAN, size=3) - UP
+        return self.kinematics.solve(
+            _near_home(self.kinematics, rng, self.arms), hand, axis / np.linalg.norm(axis)
+        )
+
+    def _fingers(self, rng: np.random.Generator) -> np.ndarray:
+        """(3,) radians."""
+        low, high = self.model.jnt_range[6]
+        kind = "together"
+        if self.stages:
+            kind = str(rng.choice(list(FINGER_SHARES), p=list(FINGER_SHARES.values())))
+            if self.stage in GRIPS:
+                high = WIDEST_GRIP
+                kind = "together"
+            elif self.stages.fist and self.stage in self.stages.at_work and rng.random() < FISTS:
+                kind = "fist"
+        if kind == "apart":
+            return rng.uniform(low, high, 3)
+        common = rng.uniform(*SHUT) if kind == "fist" else rng.uniform(low, high)
+        return np.clip(common + rng.uniform(-0.1, 0.1, 3), low, high)
 
     def _clear(self) -> None:
         """Put everything but the arm out of its way."""
@@ -113,17 +161,20 @@ class Placer:
         if self.model.nmocap:
             self.data.mocap_pos[0, :2] = AWAY[:2]
 
+    def _is_sound(self) -> bool:
+        """True if nothing is deep in anything, and the arm touches none but the scene's things."""
+        contact, touched = self.data.contact, self._of_things[self.data.contact.geom].any(1)
+        return bool(contact.dist.min(initial=0.0) > -DEEPEST and touched.all())
 
-def sample_joints(
-    kinematics: Kinematics, rng: np.random.Generator, shares: Mapping[str, float] = POSE_SHARES
-) -> np.ndarray | None:
+
+def sample_joints(kinematics: Kinematics, rng: np.random.Generator, arms: Arms = ARMS) -> np.ndarray | None:
     """(6,) radians, or None when inverse kinematics found no pose for a random hand position."""
-    kind = rng.choice(list(shares), p=list(shares.values()))
-    least, most = joint_limits(kinematics.model)
+    kind = rng.choice(list(arms.shares), p=list(arms.shares.values()))
     if kind == "uniform":
+        least, most = joint_limits(kinematics.model)
         endless = np.isinf(least)
         return rng.uniform(np.where(endless, -np.pi, least), np.where(endless, np.pi, most))
-    joints = np.clip(HOME + rng.uniform(-HOME_SPREAD, HOME_SPREAD, 6), least, most)
+    joints = _near_home(kinematics, rng, arms)
     if kind == "near_home":
         return joints
     if kind == "over_floor":
@@ -132,103 +183,6 @@ def sample_joints(
     return kinematics.solve(joints, rng.uniform(*TARGET_BOX))
 
 
-def on_floor(rng: np.random.Generator) -> np.ndarray:
-    """(2,) metres: where things may come to lie."""
-    return rng.uniform(FLOOR_AREA[0] - FLOOR_MARGIN, FLOOR_AREA[1] + FLOOR_MARGIN)
-
-
-# Things: each puts one in place.
-
-
-def place_target(placer: Placer, rng: np.random.Generator) -> None:
-    """A sphere in the workspace box, or about the hand but above the floor."""
-    if rng.random() < HELD_SHARE:
-        held = placer.hand + rng.normal(scale=HELD_SPREAD, size=3)
-        placer.data.mocap_pos[0] = np.maximum(held, [-np.inf, -np.inf, TARGET_BOX[0][2]])
-    else:
-        placer.data.mocap_pos[0] = rng.uniform(*TARGET_BOX)
-
-
-def place_can(placer: Placer, rng: np.random.Generator) -> None:
-    """A can: standing, lying, below the hand, held along the hand's axis, or in the air."""
-    kind = rng.choice(list(THING_SHARES), p=list(THING_SHARES.values()))
-    if kind == "held":
-        position = placer.hand + rng.normal(scale=HELD_OFFSET, size=3)
-        _put(placer, position, placer.hand_rotation @ _turn(rng, tilt=0.2))
-    elif kind == "in_the_air":
-        _put(placer, rng.uniform(*TARGET_BOX), _turn(rng, tilt=np.pi))
-    elif kind == "lying":
-        _put(placer, np.append(on_floor(rng), CAN_RADIUS), _turn(rng) @ _quarter())
-    else:
-        _put(placer, np.append(_floor_place(placer, kind, rng), CAN_HALF_HEIGHT), _turn(rng))
-
-
-def place_ring(placer: Placer, rng: np.random.Generator) -> None:
-    """A ring: on the floor, around the hand or not, or in the air."""
-    kind = rng.choice(["standing", "below_hand", "in_the_air"], p=[0.5, 0.4, 0.1])
-    if kind == "in_the_air":
-        _put(placer, rng.uniform(*TARGET_BOX), _turn(rng, tilt=np.pi))
-    else:
-        _put(placer, np.append(_floor_place(placer, kind, rng), RING_HALF_HEIGHT), _turn(rng))
-
-
-def place_spot(placer: Placer, rng: np.random.Generator) -> None:
-    """A spot anywhere on the floor, or under the object, which is placed before it."""
-    place = on_floor(rng)
-    if rng.random() < MARKED_SHARE:
-        place = placer.data.qpos[9:11] + rng.normal(scale=BELOW_SPREAD, size=2)
-    placer.data.mocap_pos[0, :2] = place
-
-
-def place_button(placer: Placer, rng: np.random.Generator) -> None:
-    """A button anywhere, or below the hand, whose cap is up, on its way or down."""
-    place = rng.uniform(*BUTTON_AREA)
-    if rng.random() < THING_SHARES["below_hand"] + THING_SHARES["held"]:
-        place = placer.hand[:2] + rng.normal(scale=BELOW_SPREAD, size=2)
-    placer.data.mocap_pos[0, :2] = place
-    placer.data.qpos[9] = 0.0 if rng.random() < REST_SHARE else rng.uniform(-TRAVEL, 0.0)
-
-
-THINGS: Mapping[str, tuple[Callable[[Placer, np.random.Generator], None], ...]] = MappingProxyType(
-    {
-        "reach.xml": (place_target,),
-        "pose.xml": (),
-        "grasp.xml": (place_can,),
-        "place.xml": (place_can, place_spot),
-        "push.xml": (place_ring, place_spot),
-        "press.xml": (place_button,),
-    }
-)
-"""Scene file -> what puts its things in place, in this order."""
-
-
-def _floor_place(placer: Placer, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """(2,) metres."""
-    if kind == "below_hand":
-        return placer.hand[:2] + rng.normal(scale=BELOW_SPREAD, size=2)
-    return on_floor(rng)
-
-
-def _put(placer: Placer, position: np.ndarray, rotation: np.ndarray) -> None:
-    """Put the free object at `position` (3,), turned by `rotation` (3, 3)."""
-    placer.data.qpos[9:12] = position
-    mujoco.mju_mat2Quat(placer.data.qpos[12:16], rotation.ravel())
-
-
-def _turn(rng: np.random.Generator, tilt: float = 0.0) -> np.ndarray:
-    """(3, 3): any turn about the third axis, then a tilt by up to `tilt` radians about some level one."""
-    yaw, level, angle = rng.uniform(-np.pi, np.pi), rng.uniform(-np.pi, np.pi), tilt * rng.random()
-    return _about(np.array([np.cos(level), np.sin(level), 0.0]), angle) @ _about(UP, yaw)
-
-
-def _quarter() -> np.ndarray:
-    """(3, 3): from standing to lying."""
-    return _about(np.array([1.0, 0.0, 0.0]), np.pi / 2)
-
-
-def _about(axis: np.ndarray, angle: float) -> np.ndarray:
-    """(3, 3): the rotation by `angle` radians about the unit `axis` (3,)."""
-    quaternion, matrix = np.zeros(4), np.zeros(9)
-    mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
-    mujoco.mju_quat2Mat(matrix, quaternion)
-    return matrix.reshape(3, 3)
+def _near_home(kinematics: Kinematics, rng: np.random.Generator, arms: Arms) -> np.ndarray:
+    spread = np.array(arms.spread)
+    return np.clip(HOME + rng.uniform(-spread, spread), *joint_limits(kinematics.model))

@@ -20,6 +20,10 @@ SCENE_CAMERAS = ("dome", "held_out", "fixed")
 """Training part of the dome; its held-out wedge; the tasks' one fixed camera."""
 
 
+PLAIN_SHARE = 0.15
+"""Of scenes with random looks that have the plain one: by chance none has, and tasks mostly do."""
+
+
 class SceneArrays(NamedTuple):
     """N scenes of M views each."""
 
@@ -44,7 +48,8 @@ def sample_scenes(
 ) -> SceneArrays:
     """Draw and render `scenes` scenes from `views` cameras each. Same generator state, same scenes.
 
-    tasks: each scene holds what one of them, drawn anew, shows.
+    tasks: each scene holds what some of them show. Tasks that show the same (Reach, Point, Track) count as
+    one, so that no kind of thing is rarer than another.
     """
     check_choice("camera", camera, SCENE_CAMERAS)
     check_choice("randomize", randomize, RANDOMIZE)
@@ -54,7 +59,7 @@ def sample_scenes(
         stage = stages[rng.integers(len(stages))] if len(stages) > 1 else stages[0]
         model, data = stage.model, stage.data
         stage.place(rng)
-        randomize_look(model, rng, randomize)
+        randomize_look(model, rng, _look(rng, randomize))
         mujoco.mj_camlight(model, data)  # the lights of this look, not of the last one
         state[:] = scene_state(stage.reader.read(data), model, len(state))
         renderer = renderer_for(model, image_size)
@@ -76,12 +81,14 @@ def _columns(stages: Sequence[Placer]) -> tuple[str, ...]:
 
 
 def _stages(tasks: Sequence[str]) -> list[Placer]:
-    """One a task, in its order; those of one scene file share theirs. ValueError for unknown ones."""
+    """One a scene file, in the order of the tasks. ValueError for unknown ones."""
     if not tasks:
         raise ValueError("tasks: expected at least one")
-    files = [find_task(task).scene for task in tasks]
-    placers = {file: Placer(file) for file in dict.fromkeys(files)}
-    return [placers[file] for file in files]
+    return [Placer(file) for file in dict.fromkeys(find_task(task).scene for task in tasks)]
+
+
+def _look(rng: np.random.Generator, randomize: str) -> str:
+    return "none" if randomize == "full" and rng.random() < PLAIN_SHARE else randomize
 
 
 def empty_scenes(scenes: int, views: int, image_size: int, columns: int = len(SCENE_COLUMNS)) -> SceneArrays:
