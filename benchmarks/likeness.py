@@ -65,4 +65,6 @@ def _codes(one: Evaluated, ground: Ground) -> torch.Tensor:
 def _agreement(one: torch.Tensor, other: torch.Tensor, quantity: Quantity | None, state: np.ndarray) -> float:
     if quantity is None or one.shape != other.shape:
         return float("nan")
-    return probe_agreement(one, other, torch.from_numpy(state[:, quantity.columns]).float())
+    shown = torch.from_numpy(quantity.shown_in(state))  # else what is read is whether it is there at all
+    values = torch.from_numpy(state[:, quantity.columns]).float()
+    return probe_agreement(one[shown], other[shown], values[shown])

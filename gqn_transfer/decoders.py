@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +21,7 @@ from .condition import CONDITIONS
 from .image_quality import ARM, FINGERS, PARTS, TARGET, is_any
 from .latents import Noise
 from .model import GQN, GQNConfig, elbo, to_float
+from .state_columns import Standardised, held, witnesses
 from .upsampling import Upsampler, initialise
 
 Metrics = dict[str, float]
@@ -124,11 +126,17 @@ class StateDecoder(nn.Module):
         self.scale: Tensor
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("scale", torch.ones(columns))
+        self.witness: Tensor
+        self.register_buffer("witness", torch.full((columns,), -1), persistent=False)
 
-    def standardise(self, state: Tensor) -> None:
-        """Take the mean and the deviation of each column from `state` (N, S)."""
-        self.mean.copy_(state.mean(0))
-        self.scale.copy_(state.std(0, correction=0).clamp(min=1e-3))
+    def standardise(self, state: np.ndarray, names: Sequence[str] = ()) -> None:
+        """Take the mean and the deviation of each column from `state` (N, S). names: of the columns; those of
+        what a scene does not hold count neither here nor in the loss."""
+        targets = Standardised(state, held(state, names) if names else None)
+        self.mean.copy_(torch.from_numpy(targets.mean))
+        self.scale.copy_(torch.from_numpy(targets.std).clamp(min=1e-3))
+        if names:
+            self.witness.copy_(torch.from_numpy(witnesses(names)))
 
     def predict(self, r: Tensor) -> Tensor:
         """State in its own units: (B, C[, h, w]) -> (B, S)."""
@@ -136,7 +144,7 @@ class StateDecoder(nn.Module):
 
     def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
         error = self._error(question)
-        loss = functional.smooth_l1_loss(error, torch.zeros_like(error))
+        loss = functional.smooth_l1_loss(error, torch.zeros_like(error))  # zero where nothing is to be read
         return loss, lambda: {"state": float((error.detach() ** 2).mean())}
 
     def errors(self, question: Question) -> Metrics:
@@ -144,7 +152,8 @@ class StateDecoder(nn.Module):
         return {"state": float((self._error(question) ** 2).mean())}
 
     def _error(self, question: Question) -> Tensor:
-        return self.head(question.r).float() - (question.state - self.mean) / self.scale
+        error = self.head(question.r).float() - (question.state - self.mean) / self.scale
+        return error * ((self.witness < 0) | (question.state[:, self.witness] != 0))
 
 
 class SegmentationDecoder(nn.Module):

@@ -117,7 +117,7 @@ def build(
     objective = assemble(config, columns, ranks)
     for decoder in objective.decoders.values():
         if isinstance(decoder, StateDecoder):
-            decoder.standardise(torch.from_numpy(train.all_state()))
+            decoder.standardise(train.all_state(), train.meta["state_columns"])
     if start_from is not None:
         _take_over(objective, find_checkpoint(start_from))
     objective.model.representation.requires_grad_(config.trains("encoder"))

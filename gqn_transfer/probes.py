@@ -1,8 +1,8 @@
 """Probes: what a code says about the simulator's state, by ridge regression and by a small MLP.
 
 Only the probe is trained; errors are medians over held-out scenes: positions in metres, angles in radians,
-colours as distances between (red, green, blue) in [0, 1]. Of what a scene does not hold the columns are zero:
-it does not count there.
+colours as distances between (red, green, blue) in [0, 1]. A scene does not count for what it does not hold,
+neither where probes are fitted nor where they are judged.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .state_columns import Standardised, held
 
 POSITIONS = ("hand", "target", "object", "camera")
 """Quantities with columns `<name>_x`, `_y`, `_z`."""
@@ -50,10 +52,11 @@ def probe(
     mean, std = codes.mean(0), codes.std(0).clamp(min=1e-6)
     inputs = (codes - mean) / std
     test_inputs = (torch.cat([each.codes for each in tests]) - mean) / std
-    targets = Standardised(state)
+    known = torch.from_numpy(held(state, columns))
+    targets = Standardised(state, known.numpy())
     fitted = {
-        "ridge": fit_ridge(inputs, targets.values, test_inputs),
-        "mlp": fit_mlp(inputs, targets.values, test_inputs, seed),
+        "ridge": fit_ridge(inputs, targets.values, test_inputs, known),
+        "mlp": fit_mlp(inputs, targets.values, test_inputs, seed, known),
     }
     read = {name: torch.split(output, sizes) for name, output in fitted.items()}
     return [
@@ -66,27 +69,38 @@ def probe(
     ]
 
 
-class Standardised:
-    """Columns with mean 0 and deviation 1, and the way back."""
-
-    def __init__(self, state: np.ndarray) -> None:
-        self.mean, self.std = state.mean(0), np.maximum(state.std(0), 1e-6)
-        self.values = torch.from_numpy(((state - self.mean) / self.std).astype(np.float32))
-
-    def undo(self, values: Tensor) -> np.ndarray:
-        """(N, S) in the state's own units."""
-        return values.numpy() * self.std + self.mean
-
-
-def fit_ridge(inputs: Tensor, targets: Tensor, test_inputs: Tensor) -> Tensor:
-    """Predictions (N', S) of ridge regression."""
-    penalty = RIDGE * len(inputs) * torch.eye(inputs.shape[1])
-    weights = torch.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ targets)
-    return test_inputs @ weights
+def fit_ridge(inputs: Tensor, targets: Tensor, test_inputs: Tensor, known: Tensor | None = None) -> Tensor:
+    """Predictions (N', S) of ridge regression, of each column on the rows where it is known, bool (N, S)."""
+    if known is None or known.all():
+        return _ridge(inputs, targets, test_inputs)
+    kinds, kind_of = torch.unique(known, dim=1, return_inverse=True)
+    predicted = torch.zeros(len(test_inputs), targets.shape[1])
+    for kind, rows in enumerate(kinds.T):
+        columns = kind_of == kind
+        predicted[:, columns] = _ridge(inputs[rows], targets[rows][:, columns], test_inputs)
+    return predicted
 
 
-def fit_mlp(inputs: Tensor, targets: Tensor, test_inputs: Tensor, seed: int, steps: int = 3000) -> Tensor:
-    """Predictions (N', S) of a two-layer MLP trained for `steps` batches of 256."""
+def _ridge(inputs: Tensor, targets: Tensor, test_inputs: Tensor) -> Tensor:
+    """Predictions (N', S'), with an intercept; zero where there is nothing to fit."""
+    if not len(inputs):
+        return torch.zeros(len(test_inputs), targets.shape[1])
+    centre, middle = inputs.mean(0), targets.mean(0)
+    inputs, penalty = inputs - centre, RIDGE * len(inputs) * torch.eye(inputs.shape[1])
+    weights = torch.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ (targets - middle))
+    return (test_inputs - centre) @ weights + middle
+
+
+def fit_mlp(
+    inputs: Tensor,
+    targets: Tensor,
+    test_inputs: Tensor,
+    seed: int,
+    known: Tensor | None = None,
+    steps: int = 3000,
+) -> Tensor:
+    """Predictions (N', S) of a two-layer MLP trained for `steps` batches of 256, on what is known."""
+    known = torch.ones_like(targets, dtype=torch.bool) if known is None else known
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -98,7 +112,8 @@ def fit_mlp(inputs: Tensor, targets: Tensor, test_inputs: Tensor, seed: int, ste
     annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         rows = torch.randint(len(inputs), (256,), generator=generator)
-        loss = nn.functional.smooth_l1_loss(network(inputs[rows]), targets[rows])
+        off = nn.functional.smooth_l1_loss(network(inputs[rows]), targets[rows], reduction="none")
+        loss = off[known[rows]].mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -171,8 +186,9 @@ def errors(
 
 
 def guess(train_state: np.ndarray, test_state: np.ndarray, columns: Sequence[str]) -> list[ProbeRow]:
-    """What one gets without looking: the training scenes' mean as the answer for every held-out scene."""
-    mean = np.broadcast_to(train_state.mean(0, dtype=np.float64), test_state.shape)
+    """What one gets without looking: the mean of the training scenes that hold it as the answer for every
+    held-out scene."""
+    mean = np.broadcast_to(Standardised(train_state, held(train_state, columns)).mean, test_state.shape)
     return errors("guess", mean, test_state, columns)
 
 

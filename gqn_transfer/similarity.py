@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from .probes import RIDGE
+from .probes import fit_ridge
 
 
 def linear_cka(one: Tensor, other: Tensor) -> float:
@@ -28,11 +27,8 @@ def probe_agreement(one: Tensor, other: Tensor, quantity: Tensor) -> float:
         raise ValueError(f"codes {tuple(one.shape)} and {tuple(other.shape)}: a probe needs the same length")
     half = len(one) // 2
     mean, std = one[:half].mean(0), one[:half].std(0).clamp(min=1e-6)
-    centre = quantity[:half].mean(0)
-    inputs = (one[:half] - mean) / std
-    penalty = RIDGE * half * torch.eye(one.shape[1])
-    weights = torch.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ (quantity[:half] - centre))
-    left = (other[half:] - mean) / std @ weights + centre - quantity[half:]
+    read = fit_ridge((one[:half] - mean) / std, quantity[:half], (other[half:] - mean) / std)
+    left = read - quantity[half:]
     spread = quantity[half:] - quantity[half:].mean(0)
     return float(1 - left.square().sum() / spread.square().sum())
 

@@ -189,5 +189,5 @@ def make_venv(fake_arm: type[FakeArm]) -> Callable[..., VecEnv]:
 def short_probes() -> Iterator[None]:
     """A hundredth of the MLP's steps: what probes read is tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (30,))
+        patch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (None, 30))
         yield

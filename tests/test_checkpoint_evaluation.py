@@ -30,6 +30,7 @@ from gqn_transfer.files import read_json, write_json
 from gqn_transfer.model import GQNConfig
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.pretrain import pretrain
+from gqn_transfer.probes import quantities
 from gqn_transfer.scenes import Scenes, ScenesError
 from gqn_transfer.subject import read_subject
 
@@ -370,3 +371,13 @@ def test_an_encoder_is_like_itself_and_halves_share_no_scene(
     assert torch.equal(hand[0], hand[views - 1])
     assert not torch.equal(hand[0], hand[views])
     assert not torch.equal(codes[0], codes[1])
+
+
+def test_whether_a_target_is_there_is_not_where_it_is() -> None:
+    """Codes that say this alone agree about nothing."""
+    rng = np.random.default_rng(0)
+    there = rng.random(400) < 0.5
+    state = (rng.uniform(1, 2, (400, 3)) * there[:, None]).astype(np.float32)
+    (target,) = quantities(("target_x", "target_y", "target_z"))
+    codes = torch.from_numpy(np.column_stack([there, rng.normal(size=400)])).float()
+    assert likeness._agreement(codes, codes, target, state) < 0.2

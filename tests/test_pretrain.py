@@ -19,7 +19,7 @@ import torch
 from gqn_transfer import checkpoint
 from gqn_transfer import training as loop
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
-from gqn_transfer.decoders import RenderingDecoder, Report, Schedule, StateDecoder, squared_errors
+from gqn_transfer.decoders import Question, RenderingDecoder, Report, Schedule, StateDecoder, squared_errors
 from gqn_transfer.loader import DrawnScenes, Loader, step_rng
 from gqn_transfer.model import GQN
 from gqn_transfer.objectives import Objective
@@ -638,11 +638,22 @@ def test_loss_is_the_bound_per_pixel_channel(tiny: PretrainConfig, scene_arrays:
 def test_regression_predicts_in_the_states_own_units(scenes: Pair, tiny: PretrainConfig) -> None:
     state = scenes[0].all_state()
     decoder = StateDecoder((12,), state.shape[1])
-    decoder.standardise(torch.from_numpy(state * 100 + 7))
+    decoder.standardise(state * 100 + 7)
     for parameter in decoder.head.parameters():
         torch.nn.init.zeros_(parameter)
     predicted = decoder.predict(torch.randn(2, 12)).detach().numpy()
     np.testing.assert_allclose(predicted, np.tile(state.mean(0) * 100 + 7, (2, 1)), rtol=1e-5)
+
+
+def test_regression_asks_nothing_about_what_is_not_there() -> None:
+    names = ("hand_x", "target_x", "target_red", "object_x", "object_z_z")
+    state = np.array([[1, 2, 0.5, 0, 0], [3, 0, 0, 4, 1], [5, 6, 0.7, 8, -1]], np.float32)
+    decoder = StateDecoder((12,), len(names))
+    decoder.standardise(state, names)
+    torch.testing.assert_close(decoder.mean, torch.tensor([3, 4, 0.6, 6, 0]))
+    question = Question(torch.randn(3, 12), None, None, None, torch.from_numpy(state))
+    error = decoder._error(question)
+    assert (error != 0).tolist() == [[True] * 3 + [False] * 2, [True, False, False, True, True], [True] * 5]
 
 
 # Configurations

@@ -10,7 +10,6 @@ from gqn_transfer import probes
 from gqn_transfer.probes import (
     Coded,
     ProbeRow,
-    Standardised,
     constants,
     errors,
     fit_mlp,
@@ -20,6 +19,7 @@ from gqn_transfer.probes import (
     quantities,
     r2,
 )
+from gqn_transfer.state_columns import Standardised
 
 COLUMNS = [f"{name}_{axis}" for name in ("hand", "target") for axis in "xyz"] + ["joint_1_sin", "joint_1_cos"]
 
@@ -77,7 +77,7 @@ def test_noise_says_nothing() -> None:
 
 
 def test_only_training_scenes_set_the_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "fit_mlp", lambda *inputs: fit_ridge(*inputs[:3]))
+    monkeypatch.setattr(probes, "fit_mlp", lambda *inputs: fit_ridge(*inputs[:3], inputs[4]))
     train, test = states(100), states(50, seed=1)
     moved = linear_codes(test) + 100
     steady = probe(Coded(linear_codes(train), train), [Coded(linear_codes(test), test)], COLUMNS)[0]
@@ -209,3 +209,21 @@ def test_scenes_without_a_thing_do_not_count_for_it() -> None:
     assert thing.r2 > 0.8
     state[:, 3:] = 0
     assert [row.quantity for row in errors("mlp", predicted, state, columns)] == ["hand"]
+
+
+def test_probes_are_fitted_on_what_scenes_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three quarters of the scenes have no target: what is read of the others' is as good as without them."""
+    monkeypatch.setattr(probes, "fit_mlp", functools.partial(fit_mlp, steps=400))
+    train, test = states(1000), states(200, seed=1)
+    codes = linear_codes(train), linear_codes(test)
+    lacking = train.copy()
+    lacking[:750, 3:6] = 0
+    found = probe(Coded(codes[0], lacking), [Coded(codes[1], test)], COLUMNS)[0]
+    rows = {(row.probe, row.quantity): row for row in found}
+    assert rows["ridge", "target"].r2 > 0.99
+    assert rows["mlp", "target"].r2 > 0.8
+    assert rows["ridge", "hand"].r2 > 0.99
+    few = probe(Coded(codes[0][750:], train[750:]), [Coded(codes[1], test)], COLUMNS)[0]
+    assert rows["ridge", "target"].median_error == pytest.approx(few[1].median_error, rel=0.2)
+    (chance,) = [row for row in guess(lacking, test, COLUMNS) if row.quantity == "target"]
+    assert chance.median_error == pytest.approx(guess(train[750:], test, COLUMNS)[1].median_error, rel=1e-3)

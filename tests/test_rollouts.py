@@ -79,7 +79,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (30,))
+    monkeypatch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (None, 30))
     monkeypatch.setattr(checkpoint_evaluation, "FRAMES", 40)
     config = EvaluationConfig(count=20, samples=1, device="cpu", tasks=("Reach-v0", "Grasp-v0"))
     evaluation = evaluate_checkpoints(["jaco-small-ae"], scenes, config)

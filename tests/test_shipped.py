@@ -14,9 +14,10 @@ from gqn_transfer.envs.registry import TASKS
 from gqn_transfer.envs.scenes import sample_scenes
 from gqn_transfer.envs.state import SCENE_COLUMNS
 from gqn_transfer.evaluation import Protocol, rendering_figures
-from gqn_transfer.probes import Standardised, errors, fit_ridge
+from gqn_transfer.probes import errors, fit_ridge
 from gqn_transfer.reference import difference_warning
 from gqn_transfer.scenes import Batch
+from gqn_transfer.state_columns import Standardised
 
 NAME = "jaco-small"
 NAMES = (NAME, "jaco-small-ae", "jaco-small-supervised")
