@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from gqn_transfer.encoder import find_checkpoint, is_function
+from gqn_transfer.encoder import available_encoders, find_checkpoint, is_function
 from gqn_transfer.envs.registry import TASKS
 from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.files import read_json
@@ -22,9 +22,9 @@ from gqn_transfer.scenes import Scenes
 from .encoder_report import report_encoder
 from .provenance import command_line, git_revision, library_versions, machine, sources_digest
 from .scene_factory import ScenesConfig, make_scenes
-from .source_config import SourceConfig
+from .source_config import SEED, SourceConfig
 from .source_stage import train_source
-from .stages import STAGES
+from .stages import seed_apart, stage_named
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Recipe:
     """Key of `SCENES`."""
     preset: str
     """Key of `gqn_transfer.presets.PRESETS`."""
+    seed: int = 0
+    """Of first weights and batches."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +72,40 @@ ENCODERS: Mapping[str, Recipe | SourceRecipe] = MappingProxyType(
         "jaco-256-ae": Recipe("all-200k", "autoencoder-2h"),
         "jaco-256-random": Recipe("all-200k", "random"),
         "jaco-core": Recipe("core-200k", "cpu-2h"),
-        **{name: SourceRecipe("core-20k", stage) for name, stage in STAGES.items()},
         **{f"jaco-core-r{size}": Recipe("core-200k", f"gpu-15min-r{size}") for size in SIZES},
         **{f"reach-point-r{size}": Recipe("reach-point-20k", f"cpu-20min-r{size}") for size in SIZES},
     }
 )
-"""Name in `Cell.encoder` -> recipe. Anything else there is a shipped name or a checkpoint's path."""
+"""Name in `Cell.encoder` -> recipe, see `recipe_of`."""
 
 
 class Unfinished(RuntimeError):
     """A stage was stopped before its end; the same command goes on from there."""
 
 
+def recipe_of(encoder: str) -> Recipe | SourceRecipe | None:
+    """How a suite makes the encoder of that name: one of `ENCODERS`, with "-seedN" behind it from seed N, or
+    a source stage. None for what exists: one that ships, a checkpoint's path, a function's name."""
+    if encoder in available_encoders():
+        return None
+    if (stage := stage_named(encoder)) is not None:
+        return SourceRecipe("core-20k", stage)
+    pattern, seed = seed_apart(encoder)
+    recipe = ENCODERS.get(encoder) or ENCODERS.get(pattern.removesuffix(SEED))
+    return replace(recipe, seed=seed) if isinstance(recipe, Recipe) else recipe
+
+
 def check(encoder: str) -> None:
     """CheckpointError if it is no recipe, no function, and there is none of that name or path, or if what its
     recipe starts from is not there."""
     first = lineage(encoder)[0]
-    if first not in ENCODERS and not is_function(first):
+    if recipe_of(first) is None and not is_function(first):
         find_checkpoint(first)
 
 
 def lineage(encoder: str) -> tuple[str, ...]:
     """The encoder, and before it what it starts from."""
-    recipe = ENCODERS.get(encoder)
+    recipe = recipe_of(encoder)
     before = lineage(recipe.stage.encoder) if isinstance(recipe, SourceRecipe) else ()
     return (*before, encoder)
 
@@ -102,10 +115,8 @@ def scenes_for(encoder: str, folder: Path) -> tuple[Scenes, Scenes] | None:
 
     None for an encoder that exists already: a shipped name or a checkpoint's path.
     """
-    if encoder not in ENCODERS:
-        return None
-    scenes = ENCODERS[encoder].scenes
-    return make_scenes(SCENES[scenes], folder / "scenes" / scenes)
+    recipe = recipe_of(encoder)
+    return None if recipe is None else make_scenes(SCENES[recipe.scenes], folder / "scenes" / recipe.scenes)
 
 
 def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None) -> Path | str:
@@ -113,16 +124,15 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
 
     The name of a function that makes an encoder stays what it is. `Unfinished` if `seconds` were too few.
     """
-    scenes = scenes_for(encoder, folder)
-    if scenes is None:
+    recipe, scenes, place = recipe_of(encoder), scenes_for(encoder, folder), folder / "encoders" / encoder
+    if recipe is None or scenes is None:
         return encoder if is_function(encoder) else find_checkpoint(encoder)
-    recipe, place = ENCODERS[encoder], folder / "encoders" / encoder
     if isinstance(recipe, SourceRecipe):
         start = ready(recipe.stage.encoder, folder, threads, seconds)
         made = _trained_by_tasks(recipe.stage, Path(start), place, scenes[0], seconds)
         return _looked_at(made, scenes, place)
     torch.set_num_threads(threads)
-    preset = PRESETS[recipe.preset]
+    preset = replace(PRESETS[recipe.preset], seed=recipe.seed)
     result = pretrain(preset, *scenes, place, max_seconds=seconds, provenance=provenance())
     if not result.finished:
         raise Unfinished(

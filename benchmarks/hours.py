@@ -9,7 +9,7 @@ from types import MappingProxyType
 from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.presets import PRESETS
 
-from .artefacts import ENCODERS, SCENES, SourceRecipe, lineage
+from .artefacts import SCENES, SourceRecipe, lineage, recipe_of
 from .cells import Cell
 from .doctor import steps_per_second
 from .limits import usable_cores
@@ -60,7 +60,7 @@ def pace_of(cell: Cell) -> float:
 
 def _encoder_hours(encoder: str) -> float:
     """Of the pretraining of a recipe on one core; 0 for what is there already."""
-    recipe = ENCODERS.get(encoder)
+    recipe = recipe_of(encoder)
     if isinstance(recipe, SourceRecipe):
         pace = PACES["gqn-frozen" if recipe.stage.tier else "gqn-aux"]
         return recipe.stage.steps * len(recipe.stage.tasks) / pace / 3600

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ from gqn_transfer.agents.knobs import Knobs
 from gqn_transfer.presets import SIZES
 from gqn_transfer.tier import TierConfig
 
-from .source_config import SourceConfig
+from .source_config import SEED, SourceConfig
 from .tuned import tuned_settings
 
 CORE = "jaco-core"
@@ -116,12 +117,18 @@ FOR_TIERS = tuple(
 FULL = tuple(
     dict.fromkeys([*(one for task in ALL_SOURCES for one in for_task(task)), *FOR_SIZES, *FOR_TIERS])
 )
+"""What the full suites start new tasks from."""
+PATTERNS: Mapping[str, Sources] = MappingProxyType({row.pattern: row for row in (*SMALL, *FULL)})
+"""Name of a stage with its seed left open -> what it is."""
 
 
-def _stages(rows: Iterable[Sources], seeds: Iterable[int]) -> dict[str, SourceConfig]:
-    found = [row.stage(seed) for seed in seeds for row in rows]
-    return {stage.name: stage for stage in found}
+def stage_named(name: str) -> SourceConfig | None:
+    """The stage of that name, with whatever seed; None if it names none."""
+    pattern, seed = seed_apart(name)
+    return PATTERNS[pattern].stage(seed) if pattern in PATTERNS else None
 
 
-STAGES: Mapping[str, SourceConfig] = MappingProxyType(_stages(SMALL, SEEDS) | _stages(FULL, FULL_SEEDS))
-"""Name -> stage."""
+def seed_apart(name: str) -> tuple[str, int]:
+    """A name with its seed left open, and the seed; 0 where it has none."""
+    found = re.fullmatch(r"(.+)-seed(\d+)", name)
+    return (found[1] + SEED, int(found[2])) if found else (name, 0)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .artefacts import ENCODERS, SourceRecipe, lineage
+from .artefacts import SourceRecipe, lineage, recipe_of
 from .gains import Fit, fit_gains
 from .groups import Group, Panel
 from .source_config import SourceConfig
@@ -68,7 +68,7 @@ def lines_of(panel: Panel) -> list[Line]:
     alike: dict[tuple[SourceConfig, str], list[tuple[SourceConfig, Group]]] = {}
     starts: dict[tuple[str, str], Group] = {}
     for group in (one for one in panel.groups if one.finished and _is_plain(one, panel.groups)):
-        recipe = ENCODERS.get(group.records[0].cell.encoder_name)
+        recipe = recipe_of(group.records[0].cell.encoder_name)
         if isinstance(recipe, SourceRecipe):
             key = dataclasses.replace(recipe.stage, tasks=(), seed=0)
             alike.setdefault((key, group.method), []).append((recipe.stage, group))

@@ -11,6 +11,7 @@ from gqn_transfer.presets import SIZES
 
 from .cells import Cell, Suite
 from .raw_pixels_suites import ORACLE_BUDGETS
+from .source_config import SEED
 from .stages import (
     ALL_SOURCES,
     CORE,
@@ -103,7 +104,7 @@ SMALL_SUITES: Mapping[str, Suite] = MappingProxyType(
             transfer(
                 "sizes-small",
                 new_tasks("Reach-v0", "Point-v0"),
-                [*BESIDE, *(("gqn-frozen", f"reach-point-r{size}", {}) for size in (32, 256, 1024))],
+                [*BESIDE, *(("gqn-frozen", f"reach-point-r{size}{SEED}", {}) for size in (32, 256, 1024))],
             ),
         ),
         "tiers-small": Suite(

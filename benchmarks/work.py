@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gqn_transfer.files import read_json, write_json
 
-from .artefacts import ENCODERS, Unfinished, lineage, ready, scenes_for
+from .artefacts import Unfinished, lineage, ready, recipe_of, scenes_for
 from .cells import Cell
 from .claims import claimed
 from .records import FORMAT_VERSION, planned_cells
@@ -43,7 +43,7 @@ def work_on_cell(cell: Cell, folder: Path, encoder: Source | None, how: How) -> 
 
 def work_on_encoder(name: str, folder: Path, threads: int, seconds: float | None = None) -> Source | Outcome:
     """The checkpoint of an encoder of the suite in `folder`, trained if need be; or STOPPED, or BUSY."""
-    if name not in ENCODERS:
+    if recipe_of(name) is None:
         return ready(name, folder, threads)  # it exists
     for before in lineage(name)[:-1]:
         if isinstance(outcome := work_on_encoder(before, folder, threads, seconds), Outcome):
@@ -61,8 +61,8 @@ def render_scenes(encoder: str, folder: Path) -> bool:
     """Render the scenes of an encoder's recipe, and of what it starts from, on all cores; False if another
     command is at it."""
     for name in lineage(encoder):
-        if name in ENCODERS:
-            with claimed(folder / "scenes" / ENCODERS[name].scenes) as ours:
+        if (recipe := recipe_of(name)) is not None:
+            with claimed(folder / "scenes" / recipe.scenes) as ours:
                 if not ours:
                     return False
                 scenes_for(name, folder)

@@ -370,8 +370,7 @@ def test_a_recipe_is_made_with_all_that_it_stands_on(
     tuned = SourceConfig("smoke-gqn", ("Reach-v0",), **short)  # type: ignore[arg-type]
     on_top = SourceConfig("tuned", ("Press-v0",), **short, tier=TierConfig(size=8))  # type: ignore[arg-type]
     recipes = {"tuned": SourceRecipe("smoke", tuned), "on-top": SourceRecipe("smoke", on_top)}
-    for module in (artefacts, work, hours):
-        monkeypatch.setattr(module, "ENCODERS", {**artefacts.ENCODERS, **recipes})
+    monkeypatch.setattr(artefacts, "ENCODERS", {**artefacts.ENCODERS, **recipes})
     assert artefacts.lineage("on-top") == ("smoke-gqn", "tuned", "on-top")
     assert work.render_scenes("on-top", tmp_path)
     assert work.work_on_encoder("on-top", tmp_path, 1, seconds=0.0) is work.Outcome.STOPPED
