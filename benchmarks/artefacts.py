@@ -7,20 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
 
 from gqn_transfer.encoder import available_encoders, find_checkpoint, is_function
 from gqn_transfer.envs.registry import TASKS
-from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS, SIZES
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
 
 from .encoder_report import report_encoder
-from .provenance import command_line, git_revision, library_versions, machine, sources_digest
+from .provenance import provenance
 from .scene_factory import ScenesConfig, make_scenes
 from .source_config import SEED, SourceConfig
 from .source_stage import train_source
@@ -164,12 +162,3 @@ def pretraining_frames(checkpoint: Path | str) -> int:
         return 0
     record = read_json(checkpoint / "checkpoint.json")
     return int(record["frames"]) if record["steps"] else 0
-
-
-def provenance() -> dict[str, Any]:
-    """Command, revision, versions and machine of this process."""
-    return {
-        "command": command_line(),
-        "versions": library_versions() | {"revision": git_revision(), "sources": sources_digest()},
-        "machine": machine() | {"renderer": renderer_line()},
-    }

@@ -122,8 +122,8 @@ def pretrain(
     from gqn_transfer.ranks import join, leave, local_device
     from gqn_transfer.scenes import Scenes
 
-    from .artefacts import provenance
     from .fresh_scenes import fresh_scenes
+    from .provenance import provenance
 
     config = adjusted(preset_named(preset), seed, decoders, train)
     training, test = Scenes.open(scenes / "train"), Scenes.open(scenes / "test")
@@ -210,7 +210,7 @@ def source(
     from gqn_transfer.scenes import Scenes
     from gqn_transfer.tier import TierConfig
 
-    from .artefacts import provenance
+    from .provenance import provenance
     from .source_config import SourceConfig
     from .source_stage import train_source
 

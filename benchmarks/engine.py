@@ -17,13 +17,14 @@ from typing import Any
 
 from rich.console import Console
 
-from .artefacts import check, pretraining_frames, provenance
+from .artefacts import check, pretraining_frames
 from .cells import Cell, Suite
 from .claims import free_if_left
 from .hours import seconds_of
 from .limits import usable_cores, usable_memory
 from .processes import ProcessEach
 from .progress import Progress, progress_of
+from .provenance import provenance
 from .ray_engine import RayCells
 from .ray_options import RayOptions
 from .run_cell import How, Source

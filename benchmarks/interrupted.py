@@ -15,6 +15,7 @@ from gqn_transfer.agents.saving import RECORD
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.files import read_json, write_json
 
+from .provenance import changes
 from .records import RecordError, read_curve, rewind_curve
 
 AGENT = "agent"
@@ -49,8 +50,7 @@ def begin(folder: Path, config: dict[str, Any]) -> bool:
 def _obstacle(folder: Path, config: dict[str, Any]) -> str:
     """Why the agent that is kept in `folder` cannot go on; "" if it can."""
     earlier, steps = _read(folder / "config.json"), _read(folder / AGENT / RECORD).get("steps")
-    before, now = earlier.get("versions", {}), config["versions"]
-    changed = [name for name in sorted({*before, *now} - {"revision"}) if before.get(name) != now.get(name)]
+    changed = changes(earlier.get("versions", {}), config["versions"])
     if earlier.get("cell") != config["cell"]:
         return "its folder is another cell's"
     if changed:

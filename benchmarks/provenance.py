@@ -9,10 +9,13 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from gqn_transfer.envs.rendering import renderer_line
 from gqn_transfer.precision import has_fast_bf16
 
 from .limits import usable_cores
@@ -21,9 +24,18 @@ LIBRARIES = ("gqn-transfer", "torch", "mujoco", "gymnasium", "stable-baselines3"
 
 DECISIVE = (
     "gqn_transfer", "gqn_transfer.envs", "gqn_transfer.agents", "gqn_transfer.benchmarks.run_cell",
-    "gqn_transfer.benchmarks.evaluation",
+    "gqn_transfer.benchmarks.evaluation", "gqn_transfer.benchmarks.source_stage",
 )  # fmt: skip
-"""Packages and modules whose code decides what a cell gives."""
+"""Packages and modules whose code decides what a cell, or a source stage, gives."""
+
+
+def provenance() -> dict[str, Any]:
+    """Command, revision, versions and machine of this process."""
+    return {
+        "command": command_line(),
+        "versions": library_versions() | {"revision": git_revision(), "sources": sources_digest()},
+        "machine": machine() | {"renderer": renderer_line()},
+    }
 
 
 def library_versions() -> dict[str, str]:
@@ -61,6 +73,11 @@ def sources_digest() -> str:
         for path in [*parts, *sorted(place.parent.glob("assets/*.xml"))]:
             digest.update(f"{package} {path.name} ".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Names of what has another version now; the revision aside, which changes with every commit."""
+    return [name for name in sorted({*before, *now} - {"revision"}) if before.get(name) != now.get(name)]
 
 
 def git_revision() -> str:

@@ -18,9 +18,9 @@ from typing import Any
 
 from gqn_transfer.files import write_bytes, write_json
 
-from .artefacts import provenance
 from .cells import Cell
 from .claims import claimed
+from .provenance import changes, provenance
 from .ray_options import RayOptions
 from .run_cell import How, Source, run_cell
 from .work import Outcome, cell_folder, is_to_do, outcome_of
@@ -122,11 +122,7 @@ def _measured_here(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What the driver says of the command, and what is true of this machine."""
     own = provenance()
     ours, theirs = own["versions"], facts.get("versions", own["versions"])
-    differing = [
-        f"{name} {ours.get(name)} instead of {theirs.get(name)}"
-        for name in sorted({*ours, *theirs} - {"revision"})
-        if ours.get(name) != theirs.get(name)
-    ]
+    differing = [f"{name} {ours.get(name)} instead of {theirs.get(name)}" for name in changes(theirs, ours)]
     if differing:
         raise ValueError(f"this node has {', '.join(differing)}: install what the command's machine has")
     return {**facts, "versions": theirs, "machine": own["machine"]}

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -31,6 +33,7 @@ from gqn_transfer.files import read_json, write_json, write_text
 from gqn_transfer.scenes import Scenes
 
 from .evaluation import evaluate
+from .provenance import changes
 from .records import CurveRow, append_row, rewind_curve
 from .source_config import SourceConfig
 from .source_encoder import save_encoder
@@ -125,9 +128,8 @@ def _begin(
 ) -> tuple[MultiTaskPPO, float]:
     """The agent where an earlier try stood, and the seconds that it had run."""
     agent = source_agent(config, start, scenes)
-    if not (folder / AGENT / RECORD).exists():
-        for task in config.tasks:
-            _curve(folder, task).unlink(missing_ok=True)
+    if not _can_go_on(folder, facts):
+        _clear(folder, config)
         write_json(folder / CONFIG, {"source": asdict(config)} | dict(facts))
         return agent, 0.0
     known = read_recipe(folder / AGENT).settings["heads"]
@@ -136,6 +138,23 @@ def _begin(
     restore_training(agent, folder / AGENT)
     steps = _steps(agent)
     return agent, max(rewind_curve(_curve(folder, task), steps) for task in known)
+
+
+def _can_go_on(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """True if there is an agent that the same code and libraries have trained so far."""
+    if not (folder / AGENT / RECORD).exists():
+        return False
+    changed = changes(read_json(folder / CONFIG).get("versions", {}), facts.get("versions", {}))
+    if changed:
+        print(f"{folder.name} starts anew: what was kept is of other {', '.join(changed)}", file=sys.stderr)
+    return not changed
+
+
+def _clear(folder: Path, config: SourceConfig) -> None:
+    """Remove what an earlier try has left."""
+    shutil.rmtree(folder / AGENT, ignore_errors=True)
+    for table in (*(_curve(folder, task) for task in config.tasks), folder / GRADIENTS):
+        table.unlink(missing_ok=True)
 
 
 def _steps(agent: MultiTaskPPO) -> int:

@@ -17,11 +17,12 @@ from rich.console import Console
 from gqn_transfer.encoder import load_encoder
 from gqn_transfer.files import read_json, write_json, write_text
 
-from .artefacts import pretraining_frames, provenance, ready
+from .artefacts import pretraining_frames, ready
 from .cells import Cell
 from .claims import claimed
 from .grids import encoder_for
 from .processes import worker_pool
+from .provenance import provenance
 from .records import read_curve
 from .run_cell import How, run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import ray_engine, run_cell
-from gqn_transfer.benchmarks.artefacts import provenance
 from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.engine import RunOptions, run_suite
+from gqn_transfer.benchmarks.provenance import provenance
 from gqn_transfer.benchmarks.ray_engine import cell_elsewhere, pack, unpack
 from gqn_transfer.benchmarks.ray_options import RayOptions
 from gqn_transfer.benchmarks.records import read_curve

@@ -26,6 +26,7 @@ from gqn_transfer.benchmarks.source_stage import train_source
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.encoder import load_encoder, load_gqn
 from gqn_transfer.envs.vector import ArmVectorEnv
+from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
@@ -151,6 +152,22 @@ def test_a_stopped_stage_goes_on_to_the_same_encoder(
         one, other = (read_curve(folder / f"{task}.csv") for folder in (tmp_path, stage))
         assert one.return_mean.tolist() == other.return_mean.tolist()
     assert (tmp_path / "gradients.csv").read_text() == (stage / "gradients.csv").read_text()
+
+
+def test_a_stage_does_not_go_on_under_other_code(
+    start: Path,
+    scenes: tuple[Scenes, Scenes],
+    stage: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, new = ({"versions": {"sources": name, "revision": name}} for name in ("old", "new"))
+    assert train_source(config_of(start), start, tmp_path, scenes[0], old, seconds=-1) is None
+    shutil.copytree(stage / "agent", tmp_path / "agent")  # as if it had gone half its way
+    assert train_source(config_of(start), start, tmp_path, scenes[0], new, seconds=-1) is None
+    assert "starts anew: what was kept is of other sources" in capsys.readouterr().err
+    assert not (tmp_path / "agent").exists()
+    assert read_json(tmp_path / "config.json")["versions"]["sources"] == "new"
 
 
 def test_another_stages_folder_is_refused(
