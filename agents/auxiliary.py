@@ -22,7 +22,7 @@ from gqn_transfer.training import schedule
 from .scene_collector import EVERY, VIEWS, SceneSource, joined
 
 BATCH = 16
-"""States of one auxiliary step, which comes with each of the agent's."""
+"""States of one auxiliary step, which comes with each of the agent's, unless it is told another number."""
 CLIP = 0.5
 """Largest norm of its gradient, before it is weighted: that of PPO's own."""
 SMALLEST_NORM = 1e-6
@@ -39,6 +39,7 @@ class AuxiliaryBound:
 
     `match`, where it is set: the norm that the bound's gradient on the encoder has before it is weighted, so
     that it neither drowns the agent's nor is drowned; else it is clipped together with the generator's.
+    `alignment` then has the cosine of the two, step by step.
     """
 
     def __init__(
@@ -49,16 +50,19 @@ class AuxiliaryBound:
         weight: float,
         seed: int,
         progress: Callable[[], int],
+        batch: int | None = None,
     ) -> None:
         """model: its generator is trained on, in place of its representation network stand the policy's eyes.
-        sources: each gives the same part of a batch. progress: environment steps of the schedule so far."""
+        sources: each gives the same part of a batch of that many scenes. progress: environment steps of the
+        schedule so far."""
         encoder: Encoder = policy.features_extractor.eyes.encoder  # type: ignore[union-attr, assignment]
         self.model = model.to(policy.device)
         self.model.representation = encoder.representation  # type: ignore[assignment]
         decoder = RenderingDecoder(self.model, PRESET.label_weights)
         self.objective = Objective(self.model, {"rendering": decoder}, {"rendering": 1.0}, VIEWS - 1)
-        self.weight, self.progress = weight, progress
+        self.weight, self.progress, self.batch = weight, progress, batch or BATCH
         self.match: Tensor | None = None
+        self.alignment: list[Tensor] = []
         self.config = dataclasses.replace(PRESET, steps=SCHEDULE_STEPS)
         self.sources, self.rng = tuple(sources), np.random.default_rng([seed, EVERY])
         generator = list(self.model.generator.parameters())
@@ -68,9 +72,11 @@ class AuxiliaryBound:
         policy.optimizer.before_step = self._add_gradients  # type: ignore[attr-defined]
 
     def _add_gradients(self) -> None:
-        if min(len(source) for source in self.sources) < BATCH:
+        if min(len(source) for source in self.sources) < self.batch:
             return
         gradients = self._gradients()
+        if self.match is not None:
+            self.alignment += _alignment(self.parameters[: self.split], gradients)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
@@ -78,7 +84,7 @@ class AuxiliaryBound:
     def _gradients(self) -> list[Tensor | None]:
         """Of the bound on scenes of all sources, scaled, then weighted; None where it has none."""
         with torch.enable_grad(), autocast(self.objective.device):
-            loss, _ = self.objective(self._batch(), schedule(self.config, self.progress()), self.rng)
+            loss, _ = self.objective(self._scenes(), schedule(self.config, self.progress()), self.rng)
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         if self.match is None:
             return _times(gradients, self.weight * _clip(gradients))
@@ -86,8 +92,18 @@ class AuxiliaryBound:
         alike = self.match / (_norm(encoder) + SMALLEST_NORM)
         return [*_times(encoder, self.weight * alike), *_times(generator, self.weight * _clip(generator))]
 
-    def _batch(self) -> Batch:
-        return joined([source.sample(BATCH // len(self.sources), self.rng) for source in self.sources])
+    def _scenes(self) -> Batch:
+        return joined([source.sample(self.batch // len(self.sources), self.rng) for source in self.sources])
+
+
+def _alignment(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    """The cosine between what the parameters' gradients are and these, if both are there."""
+    pairs = [(p.grad.flatten(), g.flatten()) for p, g in zip(parameters, gradients, strict=False)
+             if p.grad is not None and g is not None]  # fmt: skip
+    if not pairs:
+        return []
+    agents, bounds = (torch.cat(each) for each in zip(*pairs, strict=True))
+    return [torch.cosine_similarity(agents, bounds, dim=0)]
 
 
 def _norm(gradients: Sequence[Tensor | None]) -> Tensor:

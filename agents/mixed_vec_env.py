@@ -52,6 +52,9 @@ class MixedVecEnv(VecEnv):
             name: Numbered(venv, number) for number, (name, venv) in enumerate(venvs.items(), first)
         }
         pattern = next(iter(self.venvs.values()))
+        if len({venv.num_envs for venv in venvs.values()}) > 1:
+            counts = ", ".join(f"{venv.num_envs} of {name}" for name, venv in venvs.items())
+            raise ValueError(f"{counts}: make as many environments of every task, for each has the same say")
         spaces_of_all = (pattern.observation_space, pattern.action_space)
         for name, venv in self.venvs.items():
             if (venv.observation_space, venv.action_space) != spaces_of_all:

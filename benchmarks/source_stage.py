@@ -192,19 +192,23 @@ def _record(
         score = evaluate(agent, venv, config.seed)
         seconds = round(time.monotonic() - started, 1)
         append_row(_curve(folder, task), CurveRow(steps, *score, seconds))
-    if agent.agreement:
-        _note_agreement(torch.cat(agent.agreement), steps, folder / GRADIENTS)
-        agent.agreement.clear()
+    _note_agreement(agent, steps, folder / GRADIENTS)
 
 
-def _note_agreement(cosines: torch.Tensor, steps: int, path: Path) -> None:
+def _note_agreement(agent: MultiTaskPPO, steps: int, path: Path) -> None:
     """One row for what was learned since the last evaluation, in place of those of a try that was stopped."""
-    if not len(cosines):
+    bound = agent.auxiliary.alignment if hasattr(agent, "auxiliary") else []
+    cosines = torch.cat([*agent.agreement, torch.zeros(0)])
+    rendering = torch.tensor([float(cosine) for cosine in bound])
+    agent.agreement.clear()
+    bound.clear()
+    if not len(cosines) + len(rendering):
         return
     before = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
     kept = [line for line in before if int(line.split(",")[0]) < steps]
-    row = f"{steps},{float(cosines.mean()):.4f},{float((cosines < 0).float().mean()):.4f}"
-    write_text(path, "\n".join(["steps,mean_cosine,share_of_conflicts", *kept, row]) + "\n")
+    figures = (cosines.mean(), (cosines < 0).float().mean(), rendering.mean())
+    row = ",".join([str(steps), *(f"{float(figure):.4f}" for figure in figures)])
+    write_text(path, "\n".join(["steps,mean_cosine,share_of_conflicts,rendering_cosine", *kept, row]) + "\n")
 
 
 def _curve(folder: Path, task: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.knobs import Knobs
 from gqn_transfer.presets import SIZES
 from gqn_transfer.tier import TierConfig
@@ -53,12 +54,15 @@ class Sources:
     """Of each task."""
     core: str = CORE
     """The encoder that they start from."""
+    batches: int = 1
+    """How many times as many samples an update takes: as many steps then make fewer updates."""
 
     def stage(self, seed: int) -> SourceConfig:
         """With the settings tuned for agents that train an encoder, or below a tier for frozen ones."""
         own = tuned_settings("gqn-frozen" if "tier" in self.kind else "gqn-finetune")
         if "tier" not in self.kind:  # written out, so that other defaults make other stages
             own = {"encoder_rate": Knobs.encoder_rate, "warm_up": Knobs.warm_up} | own
+        own["batch_size"] = self.batches * own.get("batch_size", ALGORITHMS["ppo"].settings["batch_size"])
         settings = tuple(sorted((name, value) for name, value in own.items() if name != "views"))
         kind = KINDS[self.kind]
         return SourceConfig(self.core, self.tasks, self.steps, settings=settings, seed=seed, **kind)
@@ -70,10 +74,13 @@ class Sources:
 
 
 SMALL = (
-    Sources(SOURCES[:1]), Sources(SOURCES), Sources(SOURCES[:1], steps=3 * STEPS), Sources(SOURCES, "blind"),
-    Sources(SOURCES, "untaught"), Sources(SOURCES[:1], "tier"), Sources(SOURCES, "tier"),
+    Sources(SOURCES[:1]), Sources(SOURCES), Sources(SOURCES[:1], steps=3 * STEPS, batches=3),
+    Sources(SOURCES, "blind"), Sources(SOURCES, "untaught"), Sources(SOURCES[:1], "tier"),
+    Sources(SOURCES, "tier"), Sources(SOURCES[:1], "tier", steps=3 * STEPS, batches=3),
+    Sources(SOURCES[:1], "tier", steps=0),
 )  # fmt: skip
-"""What the small suites start new tasks from."""
+"""What the small suites start new tasks from. One task for as many steps, and updates, as three is the
+control of their number; a tier that nothing has trained that of its form."""
 
 ALL_SOURCES = ("Reach-v0", "Grasp-v0", "Pose-v0", "Press-v0", "Point-v0", "Push-v0")
 """Of the full suites: each is held out once, and the others are its sources, in this order."""
@@ -97,7 +104,7 @@ def for_task(task: str) -> list[Sources]:
     known = others(task)
     return [
         *(Sources(known[:count], kind) for kind in ("taught", "blind") for count in COUNTS),
-        Sources(known[:1], steps=CONTROL_SOURCES * STEPS),
+        Sources(known[:1], steps=CONTROL_SOURCES * STEPS, batches=CONTROL_SOURCES),
         *(Sources(known[:CONTROL_SOURCES], kind) for kind in ("untaught", "in turn")),
     ]
 

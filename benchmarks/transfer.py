@@ -53,9 +53,10 @@ class Line:
 
     @property
     def points(self) -> list[tuple[int, Group]]:
-        """Number of source tasks and group, rising; 0 is the start."""
-        own = zip((len(stage.tasks) for stage in self.stages), self.groups, strict=True)
-        return [*([(0, self.start)] if self.start else []), *own]
+        """Number of source tasks and group, rising; 0 is the start, or a tier that nothing has trained."""
+        trained = [len(stage.tasks) if stage.steps else 0 for stage in self.stages]
+        own = list(zip(trained, self.groups, strict=True))
+        return [(0, self.start), *own] if self.start and trained[0] else own
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -164,7 +165,7 @@ def _note(line: Line, lines: Sequence[Line]) -> str:
     ours, theirs = line.stages[-1], first.stages[-1]
     parts = ["trained on"] if line.groups[0].method == TUNED else []
     if ours.steps != theirs.steps:
-        parts.append(f"{ours.steps:,} steps")
+        parts.append(f"{ours.steps:,} steps" if ours.steps else "untrained")
     if ours.tier and ours.tier != theirs.tier:
         parts.append(f"{ours.tier.size} numbers, {ours.tier.depth} layers")
     if ours.encoder != theirs.encoder:

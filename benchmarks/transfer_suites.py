@@ -94,7 +94,7 @@ SMALL_SUITES: Mapping[str, Suite] = MappingProxyType(
                 [
                     *BESIDE,
                     *(frozen(Sources(SOURCES[:count])) for count in (0, 1, 3)),
-                    frozen(Sources(SOURCES[:1], steps=3 * STAGE_STEPS)),
+                    frozen(Sources(SOURCES[:1], steps=3 * STAGE_STEPS, batches=3)),
                     *(frozen(Sources(SOURCES, kind)) for kind in ("blind", "untaught")),
                 ],
             ),
@@ -117,6 +117,8 @@ SMALL_SUITES: Mapping[str, Suite] = MappingProxyType(
                     *HEADS,
                     frozen(Sources(SOURCES)),
                     *(frozen(Sources(SOURCES[:count], "tier")) for count in (1, 3)),
+                    frozen(Sources(SOURCES[:1], "tier", steps=3 * STAGE_STEPS, batches=3)),
+                    frozen(Sources(SOURCES[:1], "tier", steps=0)),
                 ],
             ),
         ),

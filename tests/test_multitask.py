@@ -12,7 +12,7 @@ import torch
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
-from gqn_transfer.agents import auxiliary
+from gqn_transfer.agents import build_multitask
 from gqn_transfer.agents.build import environment_seed
 from gqn_transfer.agents.build_multitask import (
     add_rendering,
@@ -249,6 +249,12 @@ def test_a_grown_agent_is_saved_and_read_again(mixed: MixedVecEnv, tmp_path: Pat
         load_agent(tmp_path, mixed, Encoder.untrained(SIZES))
 
 
+def test_as_many_environments_of_every_task(mixed: MixedVecEnv) -> None:
+    venvs = environments(("Reach-v0",), 4) | environments(("Pose-v0",), 2)
+    with pytest.raises(ValueError, match="4 of Reach-v0, 2 of Pose-v0: make as many environments of every"):
+        MixedVecEnv(venvs)
+
+
 def test_unknown_settings_are_refused(mixed: MixedVecEnv) -> None:
     with pytest.raises(ValueError, match="unknown settings of ppo: colour"):
         agent_on(mixed, colour=1)
@@ -375,7 +381,7 @@ def rendering_agent(scenes: tuple[Scenes, Scenes], **how: Any) -> MultiTaskPPO:
 
 @pytest.fixture
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auxiliary, "BATCH", 4)
+    monkeypatch.setattr(build_multitask, "RENDERED", 4)
 
 
 @pytest.mark.usefixtures("_small_batches")

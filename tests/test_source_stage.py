@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gqn_transfer.agents import auxiliary
+from gqn_transfer.agents import build_multitask
 from gqn_transfer.agents.build_multitask import make_multitask_agent
 from gqn_transfer.agents.mixed_vec_env import MixedVecEnv
 from gqn_transfer.agents.vector import as_sb3
@@ -50,7 +50,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, scenes: tuple[Scenes, Scenes
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auxiliary, "BATCH", 4)
+    monkeypatch.setattr(build_multitask, "RENDERED", 4)
 
 
 def config_of(start: Path, **changes: object) -> SourceConfig:
@@ -70,7 +70,7 @@ def config_of(start: Path, **changes: object) -> SourceConfig:
 def stage(start: Path, scenes: tuple[Scenes, Scenes], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stage")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auxiliary, "BATCH", 4)
+        patch.setattr(build_multitask, "RENDERED", 4)
         train_source(config_of(start), start, folder, scenes[0], {"command": "here"})
     return folder
 
@@ -101,10 +101,11 @@ def test_scenes_that_its_start_has_not_seen_are_counted(stage: Path, start: Path
 
 
 def test_how_far_gradients_agree_is_told(stage: Path) -> None:
-    steps, cosines, conflicts = np.loadtxt(stage / "gradients.csv", delimiter=",", skiprows=1).T
+    steps, cosines, conflicts, rendering = np.loadtxt(stage / "gradients.csv", delimiter=",", skiprows=1).T
     assert steps.tolist() == [250, 500]
     assert (np.abs(cosines) <= 1).all()
     assert ((conflicts >= 0) & (conflicts <= 1)).all()
+    assert np.abs(rendering[-1]) < 1
     assert np.ptp(cosines) > 0
 
 
@@ -333,6 +334,19 @@ def test_tasks_train_a_tier_and_leave_the_encoder(tier_stage: Path, start: Path)
     assert fresh.keys() == trained.keys()
     assert read_record(tier_stage / "encoder")["frames"] == read_record(start)["frames"] + 2 * 500
     assert read_curve(tier_stage / "Reach-v0.csv").steps.tolist() == [0, 250, 500]
+
+
+def test_a_tier_of_no_steps_is_the_one_it_began_with(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path
+) -> None:
+    """The control of a tier's form: nothing has trained it."""
+    config = config_of(start, tier=TierConfig(size=8), rendering=False, steps=0)
+    made = train_source(config, start, tmp_path, scenes[0], {})
+    assert made is not None
+    codes = load_encoder(made)
+    assert codes.features_dim == 8
+    assert read_record(made)["source_steps"] == 0
+    assert read_curve(tmp_path / "Reach-v0.csv").steps.tolist() == [0]
 
 
 def test_the_tier_is_what_the_tasks_have_trained(

@@ -65,9 +65,11 @@ def test_groups_stand_by_their_source_tasks(tmp_path: Path) -> None:
 
 def test_controls_of_other_sizes_are_no_point_of_a_line(tmp_path: Path) -> None:
     point, _ = suite(tmp_path, "tiers-small")
-    encoder, tier = lines_of(point)
+    encoder, tier, untrained, longer = lines_of(point)
     assert (encoder.way, encoder.counts) == ("taught", (0, 3))
     assert (tier.way, tier.counts) == ("tier", (0, 1, 3))
+    assert (longer.counts, longer.note) == ((0, 1), f"{3 * STEPS:,} steps")
+    assert (untrained.counts, untrained.note) == ((0,), "untrained")
     options = {
         group.cell.agent_options.get("head_depth") for line in (encoder, tier) for _, group in line.points
     }
