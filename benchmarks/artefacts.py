@@ -70,6 +70,7 @@ ENCODERS: Mapping[str, Recipe | SourceRecipe] = MappingProxyType(
         "jaco-256-ae": Recipe("all-200k", "autoencoder-2h"),
         "jaco-256-random": Recipe("all-200k", "random"),
         "jaco-core": Recipe("core-200k", "cpu-2h"),
+        "jaco-core-ae": Recipe("core-200k", "autoencoder-2h"),
         **{f"jaco-core-r{size}": Recipe("core-200k", f"gpu-15min-r{size}") for size in SIZES},
         **{f"reach-point-r{size}": Recipe("reach-point-20k", f"cpu-20min-r{size}") for size in SIZES},
     }

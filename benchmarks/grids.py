@@ -27,7 +27,7 @@ FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "gqn": "jaco-small", "ae": "jaco-small-ae", "supervised": "jaco-small-supervised",
             "random": "reach-random",
         },
-        "core": {"gqn": "jaco-core"},
+        "core": {"gqn": "jaco-core", "ae": "jaco-core-ae"},
         "256": {"gqn": "jaco-256", "ae": "jaco-256-ae", "random": "jaco-256-random"},
     }
 )  # fmt: skip

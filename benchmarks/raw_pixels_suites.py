@@ -29,16 +29,24 @@ frozen GQN needed with other seeds (docs/decisions/0005); of other tasks four ti
 FAMILY_OF = {"Reach-v0": "small", "Grasp-v0": "core", "Pose-v0": "core"}
 """Task -> family of encoders that have seen its things; those of other tasks `EVERY_TASK` has."""
 EVERY_TASK = "256"
-PILOT_SEEDS = (1200, 1201)
+"""The family that has seen the things of all tasks."""
+PILOT_SEEDS, PILOT_STEPS = (1200, 1201), 400_000
+"""Of runs that set budgets and settings of Grasp and Pose, and are no result."""
+LONG_STEPS = 3_000_000
+"""Of raw pixels alone: do they learn the task at all?"""
+EVALUATIONS = 40
+"""Of a run, at least: what takes a fourth of a budget is then known to a tenth."""
 SEEDS = range(20, 25)
 """Of the comparison with raw pixels: no run before has used them."""
 TWO_METHODS = ("pixels", "gqn-frozen")
 """Raw pixels without a shift: with one they were worse (docs/decisions/0013)."""
+WITH_CONTROL = (*TWO_METHODS, "ae-frozen")
+"""On Reach the autoencoder's code is as good as the GQN's: here it may not be missing."""
 FROZEN_METHODS = ("pixels", "pixels-aug", "random-frozen", "ae-frozen", "gqn-frozen")
 OFF_POLICY: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"state": {}, "pixels-aug": {"shift": 3}, "gqn-frozen": {}}
+    {"state": {}, "pixels-aug": {"shift": 3, "network": "drq"}, "gqn-frozen": {}}
 )
-"""Method -> options: a shift of 3 of 64 pixels is DrQ's 4 of 84."""
+"""Method -> options: DrQ's network, and its shift of 4 of 84 pixels, which is 3 of 64."""
 THIRD_METHODS = ("pixels-gqn-arch", "supervised-frozen", "gqn-finetune", "gqn-aux")
 THIRD_TIER = (
     ("Grasp-v0", "moving"), ("Pose-v0", "moving"), ("Point-v0", "fixed"), ("Track-v0", "fixed"),
@@ -53,13 +61,39 @@ def raw_pixels(
     methods: Iterable[str],
     seeds: Iterable[int],
     family: str = "",
+    oracle: bool = True,
     **options: Any,
 ) -> tuple[Cell, ...]:
-    """One task and camera of the comparison, tuned, with the oracle that its threshold comes from; encoders
-    of the task's family unless another is named."""
-    family = family or FAMILY_OF.get(task, EVERY_TASK)
-    budgets = {"state": ORACLE_BUDGETS[task]} | dict.fromkeys(methods, RAW_PIXELS_BUDGETS[task, camera])
-    return grid(suite, [task], [camera], budgets, seeds, family, tuned=True, **options)
+    """One task and camera of the comparison, tuned, with the oracle that its threshold comes from unless
+    another part of its suite has it; encoders of the task's family unless another is named."""
+    family, budget = family or FAMILY_OF.get(task, EVERY_TASK), RAW_PIXELS_BUDGETS[task, camera]
+    budgets = {"state": ORACLE_BUDGETS[task]} if oracle else {}
+    options = {"evaluate_every": every(budget)} | options
+    return grid(
+        suite,
+        [task],
+        [camera],
+        budgets | dict.fromkeys(methods, budget),
+        seeds,
+        family,
+        tuned=True,
+        **options,
+    )
+
+
+def every(budget: int) -> int:
+    """Steps between evaluations, in ten thousands."""
+    return max(1, budget // EVALUATIONS // 10_000) * 10_000
+
+
+def pilot(camera: str, methods: Mapping[str, int], seeds: Iterable[int]) -> tuple[Cell, ...]:
+    """Grasp and Pose with settings tuned on Reach and with those of nobody, to choose from."""
+    tasks = ("Grasp-v0", "Pose-v0")
+    return tuple(
+        cell
+        for tuned in (True, False)
+        for cell in grid("pilot", tasks, [camera], methods, seeds, "core", tuned=tuned, evaluate_every=20_000)
+    )
 
 
 RAW_PIXELS_SUITES: Mapping[str, Suite] = MappingProxyType(
@@ -73,20 +107,26 @@ RAW_PIXELS_SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
         ),
         "pilot": Suite(
-            "what the frozen GQN needs on Grasp and Pose: sets the comparison's budgets, is no result",
-            tuple(
-                cell
-                for camera in ("fixed", "moving")
-                for cell in grid(
-                    "pilot",
-                    ["Grasp-v0", "Pose-v0"],
-                    [camera],
-                    {"gqn-frozen": 400_000},
-                    PILOT_SEEDS,
-                    "core",
+            "Grasp and Pose, with and without Reach's settings: sets budgets and settings, is no result",
+            (
+                *pilot("fixed", {"gqn-frozen": PILOT_STEPS}, PILOT_SEEDS),
+                *pilot("moving", {"gqn-frozen": PILOT_STEPS}, PILOT_SEEDS),
+                *pilot("fixed", {"state": PILOT_STEPS // 2, "pixels": PILOT_STEPS}, PILOT_SEEDS[:1]),
+            ),
+        ),
+        "raw-pixels-long": Suite(
+            "raw pixels alone for three million steps, Reach, fixed camera: do they learn it at all?",
+            (
+                *grid("raw-pixels-long", ["Reach-v0"], ["fixed"], {"state": 100_000}, SEEDS[:2], tuned=True),
+                *grid(
+                    "raw-pixels-long",
+                    ["Reach-v0"],
+                    ["fixed"],
+                    {"pixels": LONG_STEPS},
+                    SEEDS[:2],
                     tuned=True,
-                    evaluate_every=20_000,
-                )
+                    evaluate_every=50_000,
+                ),
             ),
         ),
         "raw-pixels-full": Suite(
@@ -108,6 +148,7 @@ RAW_PIXELS_SUITES: Mapping[str, Suite] = MappingProxyType(
                     SEEDS[:3],
                     "small",
                     algo="sac",
+                    evaluate_every=2_500,
                     **options,
                 )
             ),
@@ -117,13 +158,16 @@ RAW_PIXELS_SUITES: Mapping[str, Suite] = MappingProxyType(
             tuple(
                 cell
                 for task in ("Grasp-v0", "Pose-v0")
-                for cell in raw_pixels("raw-pixels-b", task, "fixed", TWO_METHODS, SEEDS[:3])
+                for cell in raw_pixels("raw-pixels-b", task, "fixed", WITH_CONTROL, SEEDS[:3])
             ),
         ),
         "raw-pixels-c": Suite(
             "third tier: encoders trained otherwise, on Reach; the moving camera; the other five tasks",
             (
                 *raw_pixels("raw-pixels-c", "Reach-v0", "fixed", THIRD_METHODS, SEEDS[:3]),
+                *raw_pixels(
+                    "raw-pixels-c", "Reach-v0", "fixed", TWO_METHODS, SEEDS[:3], oracle=False, views=1
+                ),  # as many views as the methods that train an encoder
                 *(
                     cell
                     for task, camera in THIRD_TIER
