@@ -15,13 +15,21 @@ from tyro.conf import Positional
 
 from gqn_transfer.checkpoint import load_tensors, read_record, save_checkpoint
 from gqn_transfer.encoder import SHIPPED, find_checkpoint
+from gqn_transfer.envs.registry import TASKS
 
+JOINTS = tuple(f"joint_{k}" for k in range(1, 7))
 CARD = {
-    "prior_sample_psnr": ("image", "arm", "target"),
-    "probe_mlp_median_error": ("hand", "target", "joint_1", "joint_2", "joint_6"),
-    "probe_ridge_median_error": ("hand", "target"),
+    "prior_sample_psnr": ("image", "arm", "target", "fingers"),
+    "elbo_above_floor": ("sigma 0.7", "sigma 0.15"),
+    "probe_mlp_median_error": ("hand", "target", "object", *JOINTS),
+    "probe_ridge_median_error": ("hand", "target", "object"),
+    "view_distance_ratio": ("code",),
+    "view_retrieval": ("code",),
+    "task_mlp_median_error": tuple(
+        f"{quantity} in {task}" for task in TASKS for quantity in ("hand", "target", "object", *JOINTS)
+    ),
 }
-"""Figures of a card's table and the parts that it names."""
+"""Figures of a card's table and the parts that it names, as far as they were measured."""
 
 
 def main(run: Positional[Path], name: Positional[str], figures: Path, encoder_only: bool = False) -> None:
@@ -64,8 +72,9 @@ def card_rows(figures: Path, checkpoint: str) -> list[str]:
 
 
 def _card_row(row: dict[str, str]) -> str:
-    factor, unit, digits = {"m": (100, "cm", 1), "rad": (1, "rad", 2)}.get(row["unit"], (1, row["unit"], 1))
-    value = f"{float(row['value']) * factor:.{digits}f} {unit}"
+    units = {"m": (100, "cm", 1), "rad": (1, "rad", 2), "1": (1, "", 2)}
+    factor, unit, digits = units.get(row["unit"], (1, row["unit"], 1))
+    value = f"{float(row['value']) * factor:.{digits}f} {unit}".strip()
     return f"| `{row['figure']}` | {row['part']} | {row['contexts'] or '–'} | {value} |"
 
 
