@@ -118,12 +118,14 @@ def evaluate_checkpoints(names: Sequence[str], folder: Path, config: EvaluationC
 
 
 def rollout_frames(task: str, like: Scenes, seed: int) -> Scenes:
-    """Frames of the task, with the state's columns of `like`."""
+    """Frames of the task, with the state's columns and the looks of `like`."""
     columns = like.meta["state_columns"]
     if tuple(columns) not in (SCENE_COLUMNS, (*SCENE_COLUMNS, *THING_COLUMNS)):
         raise ScenesError(f"{like.folder} is not of this arm: codes of it cannot be probed on {task}")
     rng = np.random.default_rng([seed, *task.encode()])
-    arrays = sample_rollouts(task, FRAMES, rng, len(columns), image_size=like.meta["image_size"])
+    looks = (like.meta.get("recipe") or {}).get("randomize", "none")
+    size = like.meta["image_size"]
+    arrays = sample_rollouts(task, FRAMES, rng, len(columns), image_size=size, randomize=looks)
     return Scenes(Path(f"frames of {task}"), like.meta | {"count": FRAMES, "views": 1}, (Batch(*arrays),))
 
 

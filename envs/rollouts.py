@@ -26,12 +26,13 @@ def sample_rollouts(
     columns: int,
     camera: str = "fixed",
     image_size: int = 64,
+    randomize: str = "none",
 ) -> SceneArrays:
     """`frames` of one view each, from episodes of `task` between the scripted expert's and a random agent's.
 
     columns: how many of the state's, see `scenes.scene_columns`. Same generator state, same frames.
     """
-    env = ArmEnv(task, camera=camera, image_size=image_size)
+    env = ArmEnv(task, camera=camera, image_size=image_size, randomize=randomize)
     renderer, arrays = renderer_for(env.model, image_size), empty_scenes(frames, 1, image_size, columns)
     played = _play(env, EXPERTS[task], rng)
     for images, viewpoints, labels, state in zip(*arrays, strict=True):

@@ -61,6 +61,15 @@ def test_cameras_and_columns_are_those_asked_for() -> None:
     assert len(np.unique(arrays.viewpoints[:, 0], axis=0)) == 20
 
 
+def test_looks_are_those_of_the_scenes(tmp_path: Path) -> None:
+    config = ScenesConfig(scenes=20, test_scenes=20, views=1, image_size=16, randomize="full")
+    train, _ = make_scenes(config, tmp_path, workers=1)
+    frames = checkpoint_evaluation.rollout_frames("Reach-v0", train, 0).all_state()[
+        :, ALL.index("target_red")
+    ]
+    assert len(np.unique(frames[:200:13])) > 10, "every episode has looks of its own"
+
+
 def test_distance_to_the_nearest_is_in_deviations() -> None:
     known = torch.tensor([[0.0, 0.0], [2.0, 200.0]])
     codes = known[:1] + torch.tensor([[-3.0, 0.0], [-4.0, 0.0], [-3.0, 0.0]]) * known.std(0)
