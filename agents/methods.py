@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-ON_POLICY, OFF_POLICY = ("ppo", "a2c"), ("sac", "td3")
-EYES = ("vector", "convolutions", "cached", "finetuned", "fresh")
+ALL = ("ppo", "a2c", "sac", "td3")
+"""Algorithms."""
+EYE_KINDS = ("vector", "convolutions", "cached", "finetuned", "fresh")
 """What turns an observation into features: nothing but the trunk; convolutions, trained end to end; a frozen
 encoder, once a step (`EncodedVecEnv`); an encoder trained on by the agent's loss, from its pretrained weights
 or from new ones."""
@@ -20,20 +21,29 @@ class Method:
     description: str
     """One line for people."""
     eyes: str
-    """One of `EYES`."""
+    """One of `EYE_KINDS`."""
+    trained_by: str = ""
+    """What its encoder was pretrained by: "gqn", "ae", "supervised", "random" (by nothing) or "tier2"; for
+    "fresh" eyes the one whose architecture they take; "" without an encoder."""
     observation: str = "pixels"
     """The environment's `obs`: "pixels" or "state"."""
     shift: int = 0
     """Random shift of training images, pixels."""
     auxiliary: bool = False
     """True if the GQN's bound trains the eyes beside the agent's loss."""
-    algorithms: tuple[str, ...] = ("ppo",)
+    algorithms: tuple[str, ...] = ALL
     """Those it can be combined with."""
+
+    def __post_init__(self) -> None:
+        if self.eyes not in EYE_KINDS:
+            raise ValueError(f"eyes={self.eyes!r}: expected one of {', '.join(EYE_KINDS)}")
+        if bool(self.trained_by) != (self.eyes in ("cached", "finetuned", "fresh")):
+            raise ValueError(f"eyes={self.eyes!r}, trained_by={self.trained_by!r}: one calls for the other")
 
     @property
     def needs_encoder(self) -> bool:
         """True if an encoder has to be given: its weights, or for "fresh" eyes its architecture alone."""
-        return self.eyes in ("cached", "finetuned", "fresh")
+        return bool(self.trained_by)
 
     @property
     def needs_weights(self) -> bool:
@@ -46,31 +56,27 @@ class Method:
         return self.eyes in ("convolutions", "finetuned", "fresh")
 
 
-ALL = (*ON_POLICY, *OFF_POLICY)
-
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "state": Method(
-            "the simulator's state: the oracle", "vector", observation="state", algorithms=ALL
-        ),
-        "pixels": Method("raw pixels, end to end", "convolutions", algorithms=ALL),
-        "pixels-aug": Method("raw pixels with random shift", "convolutions", shift=2, algorithms=ALL),
+        "state": Method("the simulator's state: the oracle", "vector", observation="state"),
+        "pixels": Method("raw pixels, end to end", "convolutions"),
+        "pixels-aug": Method("raw pixels with random shift", "convolutions", shift=2),
         "pixels-gqn-arch": Method(
-            "the encoder's architecture from new weights, end to end", "fresh", algorithms=ALL
+            "the encoder's architecture from new weights, end to end", "fresh", "gqn"
         ),
-        "random-frozen": Method("an untrained encoder, frozen", "cached", algorithms=ALL),
-        "ae-frozen": Method("an encoder trained as an autoencoder, frozen", "cached", algorithms=ALL),
+        "random-frozen": Method("an untrained encoder, frozen", "cached", "random"),
+        "ae-frozen": Method("an encoder trained as an autoencoder, frozen", "cached", "ae"),
         "supervised-frozen": Method(
-            "an encoder trained to regress the state, frozen", "cached", algorithms=ALL
+            "an encoder trained to regress the state, frozen", "cached", "supervised"
         ),
-        "gqn-frozen": Method("the GQN's encoder, frozen", "cached", algorithms=ALL),
-        "gqn-finetune": Method("the GQN's encoder, trained on by the agent", "finetuned", algorithms=ALL),
+        "gqn-frozen": Method("the GQN's encoder, frozen", "cached", "gqn"),
+        "gqn-finetune": Method("the GQN's encoder, trained on by the agent", "finetuned", "gqn"),
         "gqn-aux": Method(
             "the encoder's architecture from new weights, end to end, with the GQN's bound beside",
-            "fresh", auxiliary=True,
+            "fresh", "gqn", auxiliary=True, algorithms=("ppo",),
         ),
         "gqn-tier2": Method(
-            "a second representation on top of the GQN's, frozen", "cached", algorithms=ALL
+            "a second representation on top of the GQN's, frozen", "cached", "tier2"
         ),
     }
 )  # fmt: skip

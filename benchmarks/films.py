@@ -27,7 +27,6 @@ from gqn_transfer.model import GQN
 from .animation import save_animation
 from .cells import Cell
 from .evaluation import EVALUATION_SEED
-from .grids import TRAINED_BY
 from .interrupted import AGENT
 from .records import CellRecord, RecordError, film_path, read_suite
 from .run_cell import make_venv
@@ -113,7 +112,7 @@ def _artist(agent: BaseAlgorithm, cell: Cell, source: Path | str, encoder: Encod
     row = METHODS[cell.method]
     if row.auxiliary:
         return Artist(agent.auxiliary.model.eval(), _own_encoder(agent))  # type: ignore[attr-defined]
-    gqn = _generator(source) if row.needs_weights and TRAINED_BY[cell.method] == "gqn" else None
+    gqn = _generator(source) if row.needs_weights and row.trained_by == "gqn" else None
     if gqn is None or encoder is None:
         return None
     if row.trains_eyes:

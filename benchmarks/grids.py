@@ -6,17 +6,11 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gqn_transfer.agents.methods import method_named
+
 from .cells import OPTION_KEYS, Cell
 from .tuned import tuned_settings
 
-TRAINED_BY: Mapping[str, str] = MappingProxyType(
-    {
-        "random-frozen": "random", "ae-frozen": "ae", "supervised-frozen": "supervised", "gqn-frozen": "gqn",
-        "pixels-gqn-arch": "gqn", "gqn-finetune": "gqn", "gqn-aux": "gqn", "gqn-tier2": "tier2",
-    }
-)  # fmt: skip
-"""Method -> what its encoder was trained by; where the agent trains new weights, that encoder's architecture
-is taken."""
 FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "smoke": {"gqn": "smoke-gqn"},
@@ -31,8 +25,8 @@ FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "256": {"gqn": "jaco-256", "ae": "jaco-256-ae", "random": "jaco-256-random"},
     }
 )  # fmt: skip
-"""Family -> what trained an encoder -> its recipe in `artefacts.ENCODERS`, or its shipped name. Encoders of a
-family have the same architecture, and those that were trained saw the same frames."""
+"""Family -> what trained an encoder (`Method.trained_by`) -> its recipe, see `artefacts.recipe_of`, or its
+shipped name. Encoders of a family have the same architecture; those that were trained saw the same frames."""
 
 
 def grid(
@@ -70,14 +64,15 @@ def grid(
 
 def encoder_for(method: str, family: str) -> str:
     """The method's encoder in a family, "" if it needs none; ValueError if the family lacks it."""
-    if method not in TRAINED_BY:
+    trained_by = method_named(method).trained_by
+    if not trained_by:
         return ""
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
     known = FAMILIES[family]
-    if TRAINED_BY[method] not in known:
+    if trained_by not in known:
         raise ValueError(
-            f"family {family!r} has no encoder trained by {TRAINED_BY[method]!r}, which method {method!r} "
+            f"family {family!r} has no encoder trained by {trained_by!r}, which method {method!r} "
             f"needs; it has {', '.join(known)}"
         )
-    return known[TRAINED_BY[method]]
+    return known[trained_by]

@@ -12,7 +12,7 @@ from gqn_transfer.encoder import is_function
 
 from .candidates import CONTESTS
 from .cells import Cell, Suite
-from .grids import TRAINED_BY, grid
+from .grids import grid
 from .raw_pixels_suites import ORACLE_BUDGETS, RAW_PIXELS_SUITES
 from .transfer_suites import TRANSFER_SUITES
 
@@ -147,8 +147,8 @@ def with_encoder(suite: Suite, encoder: str) -> Suite:
     another training stay as they are."""
 
     def takes_it(cell: Cell) -> bool:
-        needs_config = METHODS[cell.method].eyes == "fresh"
-        return TRAINED_BY.get(cell.method) == "gqn" and not (needs_config and is_function(encoder))
+        row = METHODS[cell.method]
+        return row.trained_by == "gqn" and not (row.eyes == "fresh" and is_function(encoder))
 
     cells = tuple(cell._replace(encoder=encoder) if takes_it(cell) else cell for cell in suite.cells)
     if len(set(cells)) < len(cells):
