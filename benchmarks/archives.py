@@ -10,25 +10,26 @@ from pathlib import Path, PurePosixPath
 
 from gqn_transfer.files import write_atomic, write_bytes
 
+from .cell_files import CONFIG, CURVE, DONE, SUITE, finished
 from .cells import Cell
 from .claims import claimed
-from .records import RecordError, planned_cells, read_cell
-from .work import finished, plan
+from .curves import RecordError
+from .records import planned_cells, read_cell
+from .work import plan
 
-CELL_FILES = ("config.json", "curve.csv", "done.json")
-"""Of a cell; `done.json` is written last, here too."""
-PLAN = "suite.json"
+CELL_FILES = (CONFIG, CURVE, DONE)
+"""Of a cell, the last one written last here too."""
 
 
 def export_cells(folder: Path, archive: Path) -> int:
     """Pack the finished cells of `folder` and its plan into a zip file; return how many."""
-    places = sorted(path.parent for path in folder.glob("cells/*/done.json") if finished(path.parent))
+    places = sorted(path.parent for path in folder.glob(f"cells/*/{DONE}") if finished(path.parent))
     if not places:
         raise RecordError(f"{folder} has no finished cells to export")
 
     def write(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-            file.writestr(PLAN, json.dumps({"cells": planned_cells(folder)}))
+            file.writestr(SUITE, json.dumps({"cells": planned_cells(folder)}))
             for place in places:
                 for name in CELL_FILES:
                     file.write(place / name, f"cells/{place.name}/{name}")
@@ -45,7 +46,7 @@ def import_cells(archive: Path, folder: Path) -> int:
     try:
         with zipfile.ZipFile(archive) as file:
             cells = dict(_cells_in(file, archive))
-            planned = [Cell.from_json(cell) for cell in json.loads(file.read(PLAN))["cells"]]
+            planned = [Cell.from_json(cell) for cell in json.loads(file.read(SUITE))["cells"]]
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise RecordError(
             f"{archive} is no archive of cells ({error}): `gqn-bench export` writes one"
@@ -81,7 +82,7 @@ def _cells_in(file: zipfile.ZipFile, archive: Path) -> Iterator[tuple[str, dict[
 def _has(place: Path, files: dict[str, bytes]) -> bool:
     if not finished(place):
         return False
-    if (place / "curve.csv").read_bytes() != files["curve.csv"]:
+    if (place / CURVE).read_bytes() != files[CURVE]:
         raise RecordError(
             f"{place} is finished with another curve than the archive's: delete the one that you do not want"
         )

@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from .artefacts import check, pretraining_frames
+from .cell_files import cell_folder, failed, finished
 from .cells import Cell, Suite
 from .claims import free_if_left
 from .hours import seconds_of
@@ -29,19 +30,7 @@ from .ray_engine import RayCells
 from .ray_options import RayOptions
 from .run_cell import How, Source
 from .shown import Shown, duration
-from .work import (
-    Outcome,
-    cell_folder,
-    failed,
-    failure,
-    finished,
-    give_up,
-    place_of,
-    plan,
-    render_scenes,
-    work_on_cell,
-    work_on_encoder,
-)
+from .work import Outcome, failure, give_up, place_of, plan, render_scenes, work_on_cell, work_on_encoder
 
 Job = Cell | str
 """A cell to run, or the name of an encoder to train."""

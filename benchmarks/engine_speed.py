@@ -24,16 +24,16 @@ from gqn_transfer.encoder import load_encoder
 from gqn_transfer.envs.registry import TASKS
 from gqn_transfer.files import write_json
 
+from .cell_files import CONFIG, CURVE, DONE, cell_folder
 from .cells import Cell, Suite
+from .curves import CurveRow, append_row
 from .engine import RunOptions, run_suite
 from .evaluation import evaluate
 from .gqn_speed import peak_bytes
 from .grids import grid
 from .processes import worker_pool
-from .records import CurveRow, append_row
 from .report import write_report
 from .run_cell import make_venv
-from .work import cell_folder
 
 ROUNDS = 2
 """Of a cell with and without the engine, in turn."""
@@ -145,13 +145,11 @@ def write_cells(folder: Path, seeds: int) -> int:
     cells = grid("speed", TASKS, ("fixed", "moving"), budgets, range(seeds), "small")
     for cell in cells:
         place = cell_folder(folder, cell)
-        write_json(
-            place / "config.json", {"cell": cell.as_json, "command": "", "versions": {}, "machine": {}}
-        )
+        write_json(place / CONFIG, {"cell": cell.as_json, "command": "", "versions": {}, "machine": {}})
         success = np.clip(np.linspace(0, rng.random(), POINTS + 1) + rng.normal(0, 0.05, POINTS + 1), 0, 1)
         for k, score in enumerate(success):
-            append_row(place / "curve.csv", CurveRow(10_000 * k, float(score), 50 * float(score), 1.0, 50, k))
-        write_json(place / "done.json", {"wall_seconds": 1.0, "env_steps_per_second": 1.0})
+            append_row(place / CURVE, CurveRow(10_000 * k, float(score), 50 * float(score), 1.0, 50, k))
+        write_json(place / DONE, {"wall_seconds": 1.0, "env_steps_per_second": 1.0})
     return len(cells)
 
 

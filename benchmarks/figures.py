@@ -23,9 +23,10 @@ from .axes import (
     tidy_axes,
     title_axes,
 )
+from .curves import Floats
 from .groups import METHOD_ORDER, Group, Panel
 from .protocol import curve_of
-from .records import CellRecord, Floats
+from .records import CellRecord
 
 Quantity = Literal["success", "return"]
 QUANTITIES: tuple[Quantity, ...] = ("success", "return")

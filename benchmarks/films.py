@@ -25,12 +25,13 @@ from gqn_transfer.files import write_atomic
 from gqn_transfer.model import GQN
 
 from .animation import save_animation
+from .cell_files import cell_folder
 from .cells import Cell
+from .curves import RecordError
 from .evaluation import EVALUATION_SEED
 from .interrupted import AGENT
-from .records import CellRecord, RecordError, film_path, read_suite
+from .records import CellRecord, film_path, read_suite
 from .run_cell import make_venv
-from .work import cell_folder
 
 SEEN = "the task; what the agent sees"
 DRAWN = "; the scene from a camera that it does not have; the same, drawn from the agent's own code"

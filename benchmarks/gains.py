@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .records import Floats
+from .curves import Floats
 from .statistics import RESAMPLES
 
 LEVEL = 0.05

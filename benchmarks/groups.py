@@ -20,7 +20,8 @@ from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.encoder import is_function
 
 from .cells import Cell
-from .records import CellRecord, Floats, RecordError
+from .curves import Floats, RecordError
+from .records import CellRecord
 from .statistics import (
     area_under_curve,
     steps_to_threshold,

@@ -15,8 +15,9 @@ from gqn_transfer.agents.saving import RECORD
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.files import read_json, write_json
 
+from .cell_files import CONFIG, CURVE, DONE
+from .curves import RecordError, read_curve, rewind_curve
 from .provenance import changes
-from .records import RecordError, read_curve, rewind_curve
 
 AGENT = "agent"
 """Folder inside a cell's: its agent at the last evaluation."""
@@ -36,27 +37,27 @@ def begin(folder: Path, config: dict[str, Any]) -> bool:
     if (folder / AGENT / RECORD).exists():
         obstacle = _obstacle(folder, config)
         if not obstacle:
-            (folder / "done.json").unlink(missing_ok=True)  # of a try that failed
+            (folder / DONE).unlink(missing_ok=True)  # of a try that failed
             for half_written in folder.rglob(".*.tmp"):  # by a try that was killed
                 half_written.unlink()
             return True
         print(f"{folder.name} starts anew: {obstacle}", file=sys.stderr, flush=True)
     if folder.exists():
         shutil.rmtree(folder)
-    write_json(folder / "config.json", config)
+    write_json(folder / CONFIG, config)
     return False
 
 
 def _obstacle(folder: Path, config: dict[str, Any]) -> str:
     """Why the agent that is kept in `folder` cannot go on; "" if it can."""
-    earlier, steps = _read(folder / "config.json"), _read(folder / AGENT / RECORD).get("steps")
+    earlier, steps = _read(folder / CONFIG), _read(folder / AGENT / RECORD).get("steps")
     changed = changes(earlier.get("versions", {}), config["versions"])
     if earlier.get("cell") != config["cell"]:
         return "its folder is another cell's"
     if changed:
         return f"what was kept is of other {', '.join(changed)}"
     try:
-        known = steps in read_curve(folder / "curve.csv", allow_torn=True).steps
+        known = steps in read_curve(folder / CURVE, allow_torn=True).steps
     except (OSError, RecordError):
         known = False
     return "" if known else f"its curve lacks the evaluation at {steps} steps, where the agent stands"
@@ -73,8 +74,8 @@ def _read(path: Path) -> dict[str, Any]:
 def go_on(folder: Path, venv: VecEnv, encoder: Encoder | None) -> tuple[BaseAlgorithm, float]:
     """The agent where it stood, and the seconds it had run; its curve is cut back to there."""
     agent = load_training(folder / AGENT, venv, encoder)
-    seconds = rewind_curve(folder / "curve.csv", agent.num_timesteps)
-    config = read_json(folder / "config.json")
+    seconds = rewind_curve(folder / CURVE, agent.num_timesteps)
+    config = read_json(folder / CONFIG)
     resumed_at = [*config.get("resumed_at", []), agent.num_timesteps]
-    write_json(folder / "config.json", config | {"resumed_at": resumed_at})
+    write_json(folder / CONFIG, config | {"resumed_at": resumed_at})
     return agent, seconds

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cell_files import CURVE, cell_folder, failed, finished
 from .cells import Cell
 from .claims import is_claimed
-from .records import RecordError, planned_cells, read_curve
-from .work import cell_folder, failed, finished
+from .curves import RecordError, read_curve
+from .records import planned_cells
 
 STATES = ("done", "failed", "running", "interrupted", "waiting")
 
@@ -81,7 +82,7 @@ def progress_in(folder: Path) -> Progress:
 
 
 def _of_cell(cell: Cell, place: Path) -> CellProgress:
-    steps, score, seconds = _last(place / "curve.csv")
+    steps, score, seconds = _last(place / CURVE)
     if finished(place):
         return CellProgress(cell, "done", steps, score, seconds)
     if is_claimed(place):

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .curves import Floats
 from .groups import Group, Panel
-from .records import CellRecord, Floats
+from .records import CellRecord
 from .statistics import (
     Estimate,
     Ratio,

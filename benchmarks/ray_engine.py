@@ -18,12 +18,13 @@ from typing import Any
 
 from gqn_transfer.files import write_bytes, write_json
 
+from .cell_files import CONFIG, CURVE, DONE, cell_folder
 from .cells import Cell
 from .claims import claimed
 from .provenance import changes, provenance
 from .ray_options import RayOptions
 from .run_cell import How, Source, run_cell
-from .work import Outcome, cell_folder, is_to_do, outcome_of
+from .work import Outcome, is_to_do, outcome_of
 
 Files = dict[str, bytes]
 """Path inside a cell's folder -> content, in the order in which they have to be written."""
@@ -87,12 +88,12 @@ class RayCells:
                 if self.is_cancelled:
                     return
                 if isinstance(error, self.ray.exceptions.RayTaskError):
-                    write_json(place / "done.json", {"failed": str(error)})
+                    write_json(place / DONE, {"failed": str(error)})
                     return
                 lost = error
             finally:
                 self.running.pop(place, None)
-        write_json(place / "done.json", {"failed": f"lost {TRIES} times, the last time by: {lost}"})
+        write_json(place / DONE, {"failed": f"lost {TRIES} times, the last time by: {lost}"})
 
 
 def cell_elsewhere(
@@ -139,8 +140,8 @@ def _news(place: Path, sent: Files) -> Iterator[Files]:
 
 def pack(place: Path) -> Files:
     """The files of a cell: what a record speaks of before the record."""
-    done, agent = _file(place, "done.json"), _agent(place)  # read first: what they speak of is there then
-    return _file(place, "config.json") | _file(place, "curve.csv") | agent | done
+    done, agent = _file(place, DONE), _agent(place)  # read first: what they speak of is there then
+    return _file(place, CONFIG) | _file(place, CURVE) | agent | done
 
 
 def _agent(place: Path) -> Files:

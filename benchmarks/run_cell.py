@@ -27,11 +27,12 @@ from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import write_json
 from gqn_transfer.reference import difference_warning
 
+from .cell_files import CURVE, DONE, FORMAT_VERSION
 from .cells import Cell
+from .curves import CurveRow, append_row, curve_mark
 from .evaluation import evaluate
 from .interrupted import begin, go_on, keep
 from .provenance import library_versions, machine
-from .records import FORMAT_VERSION, CurveRow, append_row, curve_mark
 
 Source = Path | str
 """A checkpoint's folder, or the name of a function that makes an encoder."""
@@ -63,12 +64,12 @@ def run_cell(cell: Cell, folder: Path, encoder: Source | None = None, how: How =
     try:
         facts = _learn(cell, folder, encoder, goes_on, how)
     except Exception:
-        write_json(folder / "done.json", {"failed": traceback.format_exc()})
+        write_json(folder / DONE, {"failed": traceback.format_exc()})
         return
     if facts:
         facts["pretraining_frames"] = how.frames if method_named(cell.method).needs_weights else 0
-        facts["curve"] = curve_mark(folder / "curve.csv")
-        write_json(folder / "done.json", facts)
+        facts["curve"] = curve_mark(folder / CURVE)
+        write_json(folder / DONE, facts)
 
 
 def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, how: How) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _scene_warning(task: str, image_size: int, encoder: Source | None) -> str:
 def _record(agent: BaseAlgorithm, venv: VecEnv, cell: Cell, folder: Path, started: float) -> None:
     score = evaluate(agent, venv, cell.seed)
     seconds = round(time.monotonic() - started, 1)
-    append_row(folder / "curve.csv", CurveRow(agent.num_timesteps, *score, seconds))
+    append_row(folder / CURVE, CurveRow(agent.num_timesteps, *score, seconds))
     if agent.tensorboard_log and agent.num_timesteps:  # its logger is there once it has learned
         agent.logger.record("evaluation/success", score.score)
         agent.logger.record("evaluation/return", score.return_mean)

@@ -32,14 +32,16 @@ from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.files import read_json, write_json, write_text
 from gqn_transfer.scenes import Scenes
 
+from .cell_files import CONFIG, DONE
+from .curves import CurveRow, append_row, rewind_curve
 from .evaluation import evaluate
+from .interrupted import AGENT
 from .provenance import changes
-from .records import CurveRow, append_row, rewind_curve
 from .source_config import SourceConfig
 from .source_encoder import save_encoder
 
-AGENT, ENCODER, CONFIG, DONE = "agent", "encoder", "config.json", "done.json"
-"""In a stage's folder: the agent at its last evaluation; the encoder at the end; what it is; written last."""
+ENCODER = "encoder"
+"""In a stage's folder: the encoder at its end."""
 GRADIENTS = "gradients.csv"
 """Beside them: how far the tasks' gradients on what they share agree."""
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from gqn_transfer.files import read_json
 
+from .cell_files import CONFIG
+from .curves import read_curve
 from .groups import Panel
-from .records import read_curve
 from .source_config import SEED
-from .source_stage import CONFIG, GRADIENTS
+from .source_stage import GRADIENTS
 from .summary import Row, number_text
 
 ALONE = "gqn-finetune"

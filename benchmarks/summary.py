@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .curves import Floats
 from .groups import Group, Panel
 from .headlines import panel_headline
 from .protocol import BASELINES, Comparison, compare, headliner, strongest_baseline
-from .records import Floats
 from .statistics import Estimate, Ratio, estimate, interquartile_mean
 from .transfer import headline_pair, lines_of, starts_of
 

@@ -18,17 +18,17 @@ from gqn_transfer.encoder import load_encoder
 from gqn_transfer.files import read_json, write_json, write_text
 
 from .artefacts import pretraining_frames, ready
+from .cell_files import CURVE, cell_folder, failed, finished
 from .cells import Cell
 from .claims import claimed
+from .curves import read_curve
 from .grids import encoder_for
 from .processes import worker_pool
 from .provenance import provenance
-from .records import read_curve
 from .run_cell import How, run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of
 from .statistics import area_under_curve
 from .trials import Trial, as_csv, ranked, read_trials
-from .work import cell_folder, failed, finished
 
 if TYPE_CHECKING:
     import optuna
@@ -171,7 +171,7 @@ def worth(place: Path) -> tuple[float, float]:
     """
     if failed(place):
         raise ValueError(f"{place} failed, see its done.json: mend it and run the same command again")
-    curve = read_curve(place / "curve.csv")
+    curve = read_curve(place / CURVE)
     success, returned = (area_under_curve(curve.steps, each) for each in (curve.score, curve.return_mean))
     return success + RETURN_WEIGHT * returned, float(curve.score[-1])
 

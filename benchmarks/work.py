@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from gqn_transfer.files import read_json, write_json
+from gqn_transfer.files import write_json
 
 from .artefacts import Unfinished, lineage, ready, recipe_of, scenes_for
+from .cell_files import DONE, FORMAT_VERSION, SUITE, cell_folder, failed, finished
 from .cells import Cell
 from .claims import claimed
-from .records import FORMAT_VERSION, planned_cells
+from .records import planned_cells
 from .run_cell import How, Source, run_cell
 
 TICK = 0.1
@@ -72,7 +73,7 @@ def render_scenes(encoder: str, folder: Path) -> bool:
 def plan(cells: Sequence[Cell], folder: Path) -> None:
     """Note `cells` in `suite.json`, beside those of earlier commands with other seeds or methods."""
     fields = [cell.as_json for cell in cells]
-    path = folder / "suite.json"
+    path = folder / SUITE
     while True:
         with claimed(path) as ours:
             if ours:
@@ -96,7 +97,7 @@ def give_up(cell: Cell, folder: Path, why: str) -> Outcome:
         if not ours:
             return Outcome.BUSY
         if not finished(place):
-            write_json(place / "done.json", {"failed": why})
+            write_json(place / DONE, {"failed": why})
     return outcome_of(place)
 
 
@@ -107,25 +108,9 @@ def is_to_do(place: Path, how: How) -> bool:
 
 def failure(place: Path) -> int | None:
     """When the cell failed, by its file system's clock; None if it has not."""
-    return (place / "done.json").stat().st_mtime_ns if failed(place) else None
+    return (place / DONE).stat().st_mtime_ns if failed(place) else None
 
 
 def place_of(job: Cell | str, folder: Path) -> Path:
     """What a process claims that works on a cell, or on the encoder of that name."""
     return folder / "encoders" / job if isinstance(job, str) else cell_folder(folder, job)
-
-
-def cell_folder(folder: Path, cell: Cell) -> Path:
-    """Where a cell of the suite in `folder` lives."""
-    return folder / "cells" / cell.name
-
-
-def finished(folder: Path) -> bool:
-    """True once the cell's last file is there and does not tell of a failure."""
-    return (folder / "done.json").exists() and not failed(folder)
-
-
-def failed(folder: Path) -> bool:
-    """True if the cell ended with a traceback, or without any evaluation."""
-    path = folder / "done.json"
-    return path.exists() and (bool(read_json(path).get("failed")) or not (folder / "curve.csv").exists())

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from gqn_transfer.benchmarks.archives import export_cells, import_cells
+from gqn_transfer.benchmarks.cell_files import cell_folder
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.claims import claimed
+from gqn_transfer.benchmarks.curves import CurveRow, RecordError, append_row
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.progress import progress_in
-from gqn_transfer.benchmarks.records import CurveRow, RecordError, append_row, read_suite
-from gqn_transfer.benchmarks.work import cell_folder
+from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.files import write_json
 
 CELLS = grid("t", ["Reach-v0"], ["fixed"], {"state": 100}, seeds=range(4))

@@ -18,18 +18,20 @@ import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import claims, engine, run_cell, work
+from gqn_transfer.benchmarks.cell_files import cell_folder, finished
 from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.claims import lock_of
+from gqn_transfer.benchmarks.curves import read_curve
 from gqn_transfer.benchmarks.engine import Engine, RunOptions
 from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.processes import ProcessEach
 from gqn_transfer.benchmarks.progress import Progress, progress_in
-from gqn_transfer.benchmarks.records import read_curve, read_suite
+from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.benchmarks.shown import Shown
 from gqn_transfer.benchmarks.suites import SMALL, SUITES
-from gqn_transfer.benchmarks.work import Outcome, cell_folder, failure, finished, plan, work_on_cell
+from gqn_transfer.benchmarks.work import Outcome, failure, plan, work_on_cell
 from gqn_transfer.checkpoint import CheckpointError
 from gqn_transfer.envs import TASKS
 from gqn_transfer.files import read_json, write_json

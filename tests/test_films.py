@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gqn_transfer.benchmarks.cell_files import cell_folder
 from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.curves import RecordError
 from gqn_transfer.benchmarks.films import film_of, write_films
-from gqn_transfer.benchmarks.records import RecordError, film_path, read_suite
+from gqn_transfer.benchmarks.records import film_path, read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.run_cell import run_cell
-from gqn_transfer.benchmarks.work import cell_folder
 from gqn_transfer.encoder import find_checkpoint
 
 OPTIONS = (("batch_size", 250), ("episodes", 2), ("evaluate_every", 250), ("num_envs", 2))

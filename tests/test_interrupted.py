@@ -7,7 +7,7 @@ import pytest
 
 from gqn_transfer.benchmarks import interrupted, run_cell
 from gqn_transfer.benchmarks.cells import Cell
-from gqn_transfer.benchmarks.records import read_curve
+from gqn_transfer.benchmarks.curves import read_curve
 from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.files import read_json, write_json
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gqn_transfer.benchmarks.curves import read_curve
 from gqn_transfer.benchmarks.progress import progress_in
-from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.files import read_json
 
 SUITE = """

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gqn_transfer.benchmarks.cell_files import cell_folder
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.claims import claimed
+from gqn_transfer.benchmarks.curves import CurveRow, RecordError, append_row
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.progress import STATES, progress_in, progress_of
-from gqn_transfer.benchmarks.records import CurveRow, RecordError, append_row
 from gqn_transfer.benchmarks.shown import Shown, duration, progress_table, summary_of
-from gqn_transfer.benchmarks.work import Outcome, cell_folder
+from gqn_transfer.benchmarks.work import Outcome
 from gqn_transfer.files import write_json
 
 CELLS = grid("t", ["Reach-v0"], ["fixed"], {"state": 1000}, seeds=range(5))

@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import ray_engine, run_cell
+from gqn_transfer.benchmarks.cell_files import cell_folder, finished
 from gqn_transfer.benchmarks.cells import Cell, Suite
+from gqn_transfer.benchmarks.curves import read_curve
 from gqn_transfer.benchmarks.engine import RunOptions, run_suite
 from gqn_transfer.benchmarks.provenance import provenance
 from gqn_transfer.benchmarks.ray_engine import cell_elsewhere, pack, unpack
 from gqn_transfer.benchmarks.ray_options import RayOptions
-from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.run_cell import How
-from gqn_transfer.benchmarks.work import cell_folder, finished
 from gqn_transfer.files import read_json, write_json
 
 CELL = Cell(

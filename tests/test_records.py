@@ -8,20 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gqn_transfer.benchmarks.cell_files import FORMAT_VERSION
 from gqn_transfer.benchmarks.cells import Cell
-from gqn_transfer.benchmarks.records import (
-    FORMAT_VERSION,
+from gqn_transfer.benchmarks.curves import (
     HEADER,
     CurveRow,
     RecordError,
     append_row,
     curve_mark,
-    planned_cells,
     read_curve,
-    read_encoders,
-    read_suite,
     rewind_curve,
 )
+from gqn_transfer.benchmarks.records import planned_cells, read_encoders, read_suite
 from gqn_transfer.files import write_json
 
 ROWS = [CurveRow(0, 0.02, 7.5, 1.25, 50, 1.5), CurveRow(1000, 0.1, 1 / 3, 2.0, 50, 9.75)]

@@ -16,13 +16,14 @@ from rich.console import Console
 
 from gqn_transfer.benchmarks.axes import STYLES, spread
 from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.curves import CurveRow, RecordError, append_row
 from gqn_transfer.benchmarks.figures import curve_figure
 from gqn_transfer.benchmarks.findings import findings_of
 from gqn_transfer.benchmarks.groups import METHOD_ORDER, panels_of
 from gqn_transfer.benchmarks.headlines import panel_headline
 from gqn_transfer.benchmarks.incidents import missing
 from gqn_transfer.benchmarks.protocol import compare
-from gqn_transfer.benchmarks.records import CurveRow, RecordError, append_row, read_suite
+from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.report import print_summary, write_report
 from gqn_transfer.benchmarks.tables import latex
 from gqn_transfer.files import write_json

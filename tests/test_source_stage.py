@@ -18,8 +18,8 @@ from gqn_transfer.benchmarks.artefacts import SourceRecipe
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
 from gqn_transfer.benchmarks.claims import claimed
+from gqn_transfer.benchmarks.curves import read_curve
 from gqn_transfer.benchmarks.encoder_commands import source
-from gqn_transfer.benchmarks.records import read_curve
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.benchmarks.source_config import SourceConfig
 from gqn_transfer.benchmarks.source_stage import train_source

@@ -8,9 +8,10 @@ import numpy as np
 
 from gqn_transfer.benchmarks import stages
 from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.curves import CurveRow, append_row
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
-from gqn_transfer.benchmarks.records import CurveRow, append_row, read_suite
+from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.sources import read_sources, source_rows, turn_rows
 from gqn_transfer.benchmarks.stages import CORE, SOURCES, STEPS

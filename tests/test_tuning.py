@@ -15,13 +15,13 @@ from gqn_transfer.agents.knobs import Knobs, knobs_of
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks import tuning
 from gqn_transfer.benchmarks.candidates import CONTESTS
+from gqn_transfer.benchmarks.cell_files import cell_folder
 from gqn_transfer.benchmarks.cells import AGENT_OPTIONS, Cell
 from gqn_transfer.benchmarks.claims import claimed
-from gqn_transfer.benchmarks.records import CurveRow, append_row
+from gqn_transfer.benchmarks.curves import CurveRow, append_row
 from gqn_transfer.benchmarks.search_space import DEFAULTS, INHERITS, OWN, SHARED, TUNED, space_of
 from gqn_transfer.benchmarks.trials import Trial, best_of
 from gqn_transfer.benchmarks.tuning import TuneConfig, one_trial, search, worth
-from gqn_transfer.benchmarks.work import cell_folder
 from gqn_transfer.files import write_json
 
 RunAs = Callable[[Callable[[Cell], tuple[float, float]]], list[Cell]]
