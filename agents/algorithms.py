@@ -20,6 +20,7 @@ class Algorithm:
     """A Stable-Baselines3 algorithm as this study uses it."""
 
     kind: type[BaseAlgorithm]
+    """Its class."""
     settings: Mapping[str, Any]
     """Keyword arguments of its class."""
     policy: Mapping[str, Any]

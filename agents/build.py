@@ -35,8 +35,11 @@ class Recipe:
     """What an agent was made of: kept as `agent.recipe`, for its record."""
 
     method: str
+    """A key of `METHODS`."""
     algo: str
+    """A key of `ALGORITHMS`."""
     seed: int
+    """Of its weights, its actions and its environments."""
     settings: dict[str, Any]
     """What differs from the defaults: knobs and settings of the algorithm by name."""
     encoder: str

@@ -40,7 +40,7 @@ SEED_DISTANCE = 1_000_000
 
 @dataclass(frozen=True)
 class Sharing:
-    """What tasks share, and how it learns from them."""
+    """Settings of an agent of several tasks: which heads it has, and what trains the encoder they share."""
 
     heads: tuple[str, ...] = ()
     """Names of the tasks in the order of their numbers."""
@@ -49,9 +49,9 @@ class Sharing:
     tier: TierConfig | None = None
     """A second representation on the codes of a frozen encoder, which the tasks train."""
     surgery: bool = False
-    """Gradients on what is shared lose what is against another task's (PCGrad)."""
+    """Project away the part of a task's gradient that opposes another's (PCGrad)."""
     teach: bool = True
-    """The tasks train what is shared; else their heads alone, and the encoder follows rendering."""
+    """Whether the tasks' losses reach the encoder; if not, rendering alone trains it."""
     head_width: int = Knobs.head_width
     """Of the hidden layers of actors and critics."""
     encoder_rate: float = Knobs.encoder_rate

@@ -52,6 +52,7 @@ class EvaluationConfig:
     seed: int = 0
     """Of all samples and of the MLP probe's start."""
     device: str = "auto"
+    """auto, cpu or cuda."""
     tasks: tuple[str, ...] = ()
     """Whose frames, as agents meet them, codes are probed on too."""
 

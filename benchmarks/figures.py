@@ -34,8 +34,8 @@ QUANTITIES: tuple[Quantity, ...] = ("success", "return")
 WIDTH, HEIGHT = 4.9, 3.7
 """Inches; at the width of a phone 9 point text is still readable."""
 
-
 LINES = ("-", "--", ":", "-.")
+"""Of groups of one method that differ in other settings."""
 
 
 def curve_figure(

@@ -21,13 +21,14 @@ PACES: Mapping[str, float] = MappingProxyType(
         "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
-"""Method -> training steps a second on one core, evaluations included: of cells of `quick`, the state's of
-`oracle`, those that train an encoder of `settings`."""
+"""Method -> training steps a second on one core, evaluations included. Measured on cells of suite `quick`;
+the oracle's on suite `oracle`; those of methods that train an encoder on suite `settings`."""
 OFF_POLICY_PACES: Mapping[str, float] = MappingProxyType(
     {"pixels": 14.0, "pixels-aug": 14.0, "pixels-gqn-arch": 3.0, "gqn-finetune": 3.0}
 )
 """The same of SAC and TD3, guesses from `agent_speed`; of methods that learn no eyes `FROZEN_OFF_POLICY`."""
 FROZEN_OFF_POLICY = 80.0
+"""Of SAC and TD3 where the eyes are not trained."""
 REFERENCE = 2900.0
 """Steps a second of one environment with pixels on that machine, when idle, as `gqn-bench doctor` says."""
 SCENES_PER_HOUR = 430_000.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Of `gqn-bench run --engine ray`."""
+    """Options of `gqn-bench run --engine ray`: the cluster, and what a cell takes of it."""
 
     address: str = "auto"
     """Of the cluster; auto finds the one that this machine belongs to."""

@@ -35,6 +35,7 @@ class SourceConfig:
     settings: tuple[tuple[str, Any], ...] = ()
     """Of `agents.build_multitask.Sharing` and of PPO, sorted: what differs from the defaults."""
     seed: int = 0
+    """Of heads, environments and batches; not part of what the stage is."""
     num_envs: int = 16
     """Of each task."""
     evaluate_every: int = 20_000

@@ -44,12 +44,15 @@ class TuneConfig:
     """How much is tried."""
 
     trials: int = 12
+    """Of each method."""
     steps: int = 100_000
     """Environment steps of a trial."""
     evaluations: int = 5
     """Of a trial, beside the one of its untrained agent."""
     task: str = "Reach-v0"
+    """On which all trials run."""
     camera: str = "fixed"
+    """Of the task."""
     family: str = "small"
     """Of the encoders: a key of `grids.FAMILIES`."""
 

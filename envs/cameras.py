@@ -22,7 +22,8 @@ FIELD_OF_VIEW = np.deg2rad(45.0)
 """Vertical (and, images being square, horizontal) opening angle, radians."""
 VIEWPOINT_COLUMNS = ("x", "y", "z", "cos_yaw", "sin_yaw", "cos_pitch", "sin_pitch")
 STEEPEST = 1e-3
-"""Smallest level part of a unit viewing direction, largest vertical part of what lies to its right."""
+"""A camera of a model may look down no steeper, by the level part of its unit direction; and it must stand
+upright: its right may rise by no more."""
 CONVENTION = "xyz-cosyaw-sinyaw-cospitch-sinpitch/z-up/metres"
 """Stored with every dataset and checkpoint: two conventions never meet silently."""
 

@@ -51,6 +51,7 @@ class Setting:
     """A task, and how it is seen, rewarded and controlled. ValueError for an argument that does not exist."""
 
     task: Task
+    """What is to be done."""
     obs: str = "pixels"
     """pixels or state."""
     camera: str = "fixed"

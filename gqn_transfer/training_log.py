@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from .files import write_text
+from .files import csv_text, write_text
 from .scenes import Batch
 
 PRINTED = {
@@ -52,7 +51,7 @@ class TrainingLog:
         fresh = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
             if fresh:
                 writer.writeheader()
             writer.writerow({key: _short(value) for key, value in row.items()})
@@ -77,11 +76,7 @@ class TrainingLog:
             reader = csv.DictReader(file)
             whole = [row for row in reader if None not in row.values()]  # a full disk cuts one short
             rows = [row for row in whole if int(row["step"]) <= step]
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, reader.fieldnames or [])
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path, text.getvalue())
+        write_text(self.path, csv_text(reader.fieldnames or [], (row.values() for row in rows)))
 
 
 def _summary_writer(folder: Path) -> Any:

@@ -14,7 +14,7 @@ QUIET = 0.3
 
 
 class Asked(NamedTuple):
-    """What a decoder of pictures is asked, the scene's code and the query's viewpoint, as maps."""
+    """The scene's code and the query's viewpoint as maps: what a decoder of pictures draws from."""
 
     cells: Tensor
     """(B, c, s, s)."""
