@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from .across import Together, together
+from .contrasts import decides
 from .groups import panels_of
 from .headlines import suite_headline
 from .records import CellRecord, read_suite
 from .sources import read_sources, source_rows, turn_rows
-from .summary import Analysis, Row, analyse
+from .summary import Analysis, analyse
+from .texts import Row
 from .transfer_summary import TransferSummary, summarise_transfer
 
 SEED = 0
@@ -50,7 +52,7 @@ def findings_of(folder: Path) -> Findings:
         Path(folder),
         records,
         [analyse(panel, rng) for panel in panels],
-        together(panels, rng),
+        together([panel for panel in panels if not decides(panel)], rng),
         {panel.slug: summarise_transfer(panel, rng) for panel in panels},
         source_rows(runs, panels),
         turn_rows(runs),

@@ -19,6 +19,7 @@ from gqn_transfer.files import write_bytes, write_text
 from gqn_transfer.training_log import PRINTED
 
 from .across import Together
+from .contrasts import contrast_rows
 from .findings import SEED, Findings, findings_of
 from .groups import METHOD_ORDER, ORACLE, Panel
 from .headlines import area_text
@@ -32,8 +33,9 @@ from .records import (
     read_encoders,
     read_suite_info,
 )
-from .summary import Analysis, Row, estimate_text, interval, ratio_text
+from .summary import Analysis
 from .tables import write_tables, write_transfer_tables
+from .texts import Row, estimate_text, interval, ratio_text
 
 TEMPLATE = Path(__file__).parent / "assets" / "report.html"
 
@@ -50,7 +52,7 @@ def write_report(folder: Path, target: Path | None = None, found: Findings | Non
     figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in found.analyses}
     figures |= {one.slug: [_write_profile(target, one)] for one in found.together}
     write_tables(target, found.headline, found.analyses, found.together)
-    write_transfer_tables(target, found.transfers, found.sources, found.turns)
+    write_transfer_tables(target, found)
     write_text(target / "index.html", _page(found, figures))
     return target / "index.html"
 
@@ -114,6 +116,7 @@ def _page(found: Findings, figures: dict[str, list[Row]]) -> str:
         baselines=BASELINES,
         oracle=ORACLE,
         interval=interval,
+        contrast_rows=contrast_rows,
         progress=unfinished(records, info),
         incidents=incidents(found.analyses),
         missing=missing(records, info),

@@ -11,15 +11,17 @@ import numpy as np
 
 from gqn_transfer.files import read_json
 
-from .cell_files import CONFIG
+from .cell_files import CONFIG, DONE
 from .curves import read_curve
 from .groups import Panel
 from .source_config import SEED
 from .source_stage import GRADIENTS
-from .summary import Row, number_text
+from .texts import Row, number_text
 
 ALONE = "gqn-finetune"
 """The method of a source task by itself."""
+SOUND = 0.8
+"""Share of what a task learns alone from which on a stage is sound; below it transfer is not measured."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class SourceRun:
     """Share of pairs of gradients that are against one another."""
     turns: dict[tuple[str, str], float]
     """(task whose turn has ended, task) -> success; empty where tasks are learned together."""
+    ended: bool
+    """It has run to its end."""
+    taught: bool
+    """Its tasks train the encoder, all at once, as `ALONE` does with one."""
 
 
 def read_sources(folder: Path) -> list[SourceRun]:
@@ -53,13 +59,15 @@ def read_sources(folder: Path) -> list[SourceRun]:
 
 def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]:
     """One row for each kind of stage and task: success, means over seeds, beside that of the task alone from
-    the same start for as many steps, where that has run."""
+    the same start for as many steps, where that has run and the stage is learned in the same way. Stages that
+    have not ended do not count."""
     rows = []
-    for pattern in dict.fromkeys(run.pattern for run in runs):
-        alike = [run for run in runs if run.pattern == pattern]
+    for pattern in dict.fromkeys(run.pattern for run in runs if run.ended):
+        alike = [run for run in runs if run.pattern == pattern and run.ended]
         for task in alike[0].finals:
             together = float(np.mean([run.finals[task] for run in alike]))
-            alone = _alone(task, alike[0], panels)
+            alone = _alone(task, alike[0], panels) if alike[0].taught else float("nan")
+            share = together / alone if alone else float("nan")
             rows.append(
                 {
                     "stage": pattern.removesuffix(SEED),
@@ -67,7 +75,8 @@ def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]
                     "seeds": str(len(alike)),
                     "success": number_text(together),
                     "alone": number_text(alone),
-                    "share": number_text(together / alone if alone else float("nan"), 2),
+                    "share": number_text(share, 2),
+                    "sound": "" if np.isnan(share) else "yes" if share >= SOUND else "no",
                     "mean_cosine": number_text(float(np.mean([run.cosine for run in alike])), 2),
                     "conflicts": number_text(float(np.mean([run.conflicts for run in alike])), 2),
                 }
@@ -104,7 +113,10 @@ def _read(folder: Path) -> SourceRun | None:
     cosine, conflicts = _agreement(folder / GRADIENTS)
     pattern = folder.name.removesuffix(SEED.format(seed=stage["seed"])) + SEED
     turns = _turns(stage, curves) if stage["in_turn"] else {}
-    return SourceRun(pattern, stage["encoder"], stage["steps"], finals, cosine, conflicts, turns)
+    taught, ended = stage["teach"] and not (stage["tier"] or stage["in_turn"]), (folder / DONE).exists()
+    return SourceRun(
+        pattern, stage["encoder"], stage["steps"], finals, cosine, conflicts, turns, ended, taught
+    )
 
 
 def _turns(stage: Mapping[str, Any], curves: Mapping[str, Path]) -> dict[tuple[str, str], float]:

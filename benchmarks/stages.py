@@ -119,8 +119,17 @@ FOR_TIERS = tuple(
             (1, "tier"), (2, "tier"), (3, "tier"), (3, "narrow tier"), (3, "deep tier"), (3, "taught"),
         )
     )
+) + tuple(
+    dict.fromkeys(
+        control
+        for first, *_ in RELATED.values()
+        for control in (
+            Sources((first,), "tier", steps=3 * STEPS, batches=3), Sources((first,), "tier", steps=0),
+        )
+    )
 )  # fmt: skip
-"""Of the third: tiers from one to three related tasks, and the encoder that the same three have trained."""
+"""Of the third: tiers from one to three related tasks, the encoder that the same three have trained, and the
+small suites' controls."""
 FULL = tuple(
     dict.fromkeys([*(one for task in ALL_SOURCES for one in for_task(task)), *FOR_SIZES, *FOR_TIERS])
 )

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .contrasts import contrasts_of
 from .curves import Floats
 from .groups import Group, Panel
 from .headlines import panel_headline
 from .protocol import BASELINES, Comparison, compare, headliner, strongest_baseline
-from .statistics import Estimate, Ratio, estimate, interquartile_mean
+from .statistics import Estimate, estimate, interquartile_mean
+from .texts import Row, number_text, ratio_text, steps_text
 from .transfer import headline_pair, lines_of, starts_of
-
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Analysis:
     """The comparison of the headline; None where something that it needs is missing."""
     comparisons: dict[tuple[str, str], Comparison]
     """By the labels of method and baseline."""
+    contrasts: list[tuple[str, Comparison]]
+    """The pairs that decide a hypothesis, and what each asks; none but in suites of transfer."""
     rows: list[Row]
     """One per group, in the panel's order."""
 
@@ -63,39 +65,13 @@ def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
             result = None if method is baseline else compare(panel, method, baseline, rng)
             if result is not None:
                 found[method.label, baseline.label] = result
+    contrasts = contrasts_of(panel, rng)
     first, against = headline_pair(lines) or (headliner(panel), strongest_baseline(panel))
     main = found.get((first.label, against.label)) if first and against else None
+    if contrasts:
+        main = contrasts[0][1]
     rows = [_row(panel, group, summarise(panel, group, rng), found) for group in panel.groups]
-    return Analysis(panel, panel_headline(panel, main), main, found, rows)
-
-
-def number_text(value: float | None, decimals: int = 3) -> str:
-    """Fixed decimals; "" for None and nan."""
-    return "" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def steps_text(steps: float) -> str:
-    """Whole steps; "censored" for inf, "" for nan."""
-    return "censored" if math.isinf(steps) else number_text(steps, 0)
-
-
-def interval(row: Row, name: str) -> str:
-    """ "0.480 (0.410–0.550)", without brackets for one seed, "" without a seed."""
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]} ({low}–{high})" if low else row[name]
-
-
-def estimate_text(found: Estimate) -> str:
-    """ "0.48 (0.41–0.55)", without brackets for one run, "–" for nan."""
-    value, low, high = (number_text(number, 2) for number in found)
-    return (f"{value} ({low}–{high})" if low else value) or "–"
-
-
-def ratio_text(ratio: Ratio) -> str:
-    """ "4.1x [2.2–6.0]", ">4.0x [1.9–∞]", "not reached", "2.0x" for one pair of seeds."""
-    if ratio.kind == "not_reached" or not ratio.interval_text:
-        return ratio.text
-    return f"{ratio.text} [{ratio.interval_text}]"
+    return Analysis(panel, panel_headline(panel, main), main, found, contrasts, rows)
 
 
 def _row(panel: Panel, group: Group, summary: Summary, found: dict[tuple[str, str], Comparison]) -> Row:

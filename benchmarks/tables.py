@@ -13,10 +13,12 @@ import numpy as np
 from gqn_transfer.files import csv_text, write_json, write_text
 
 from .across import Together
+from .contrasts import contrast_rows
+from .findings import Findings
 from .protocol import Comparison
 from .statistics import Estimate
-from .summary import Analysis, Row, interval
-from .transfer_summary import TransferSummary
+from .summary import Analysis
+from .texts import Row, interval
 
 ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
 """Characters that LaTeX would take for its own."""
@@ -40,17 +42,19 @@ def write_tables(
     write_text(folder / "table.tex", as_latex(analyses))
 
 
-def write_transfer_tables(
-    folder: Path,
-    transfers: Mapping[str, TransferSummary | None],
-    sources: Sequence[Row],
-    turns: Sequence[Row],
-) -> None:
-    """Write transfer.csv, sources.csv and turns.csv, where there is something to tell."""
-    rows = [
-        {"panel": slug, **row} for slug, found in transfers.items() if found is not None for row in found.rows
-    ]
-    for name, table in (("transfer.csv", rows), ("sources.csv", sources), ("turns.csv", turns)):
+def write_transfer_tables(folder: Path, found: Findings) -> None:
+    """Write transfer.csv, contrasts.csv, sources.csv and turns.csv, where there is something to tell."""
+    tables = {
+        "transfer.csv": [
+            {"panel": slug, **row} for slug, one in found.transfers.items() if one for row in one.rows
+        ],
+        "contrasts.csv": [
+            {"panel": one.panel.slug, **row} for one in found.analyses for row in contrast_rows(one.contrasts)
+        ],
+        "sources.csv": found.sources,
+        "turns.csv": found.turns,
+    }
+    for name, table in tables.items():
         if table:
             write_text(folder / name, as_csv(table))
 

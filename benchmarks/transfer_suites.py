@@ -32,6 +32,8 @@ SMALL_BUDGETS = dict.fromkeys((*HELD_OUT, "Reach-v0"), 100_000)
 """Environment steps of a new task in the small suites."""
 FULL_BUDGETS = {task: 2 * steps for task, steps in ORACLE_BUDGETS.items()}
 """The same in the full ones."""
+SMALL_SIZES = (32, 256, 1024)
+"""Of codes, in the small suite."""
 EQUAL_WIDTH = 234
 """Of heads on r that have as many weights as the tier and heads on s of the tuned width."""
 Arm = tuple[str, str, Mapping[str, Any]]
@@ -104,7 +106,7 @@ SMALL_SUITES: Mapping[str, Suite] = MappingProxyType(
             transfer(
                 "sizes-small",
                 new_tasks("Reach-v0", "Point-v0"),
-                [*BESIDE, *(("gqn-frozen", f"reach-point-r{size}{SEED}", {}) for size in (32, 256, 1024))],
+                [*BESIDE, *(("gqn-frozen", f"reach-point-r{size}{SEED}", {}) for size in SMALL_SIZES)],
             ),
         ),
         "tiers-small": Suite(

@@ -12,7 +12,7 @@ from .groups import Group, Panel
 from .headlines import area_text
 from .protocol import compare, paired_times
 from .statistics import estimate, interquartile_mean, ratio
-from .summary import Row, estimate_text, ratio_text, steps_text
+from .texts import Row, estimate_text, ratio_text, steps_text
 from .transfer import Line, growth_of, lines_of
 
 TESTED = 3
@@ -36,7 +36,8 @@ def summarise_transfer(panel: Panel, rng: np.random.Generator) -> TransferSummar
         return None
     rows = [row for line in lines for row in _rows(panel, line, rng)]
     growth = [
-        f"{line.name}, area against source tasks: {gains_sentence(growth_of(line, rng))}"
+        f"{line.name}, area against source tasks, which are more source steps too: "
+        f"{gains_sentence(growth_of(line, rng))}"
         for line in lines
         if len(line.points) >= TESTED
     ]

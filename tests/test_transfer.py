@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gqn_transfer.benchmarks import stages
 from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.contrasts import CONTRASTS, contrasts_of
 from gqn_transfer.benchmarks.curves import CurveRow, append_row
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
@@ -18,8 +20,9 @@ from gqn_transfer.benchmarks.stages import CORE, SOURCES, STEPS
 from gqn_transfer.benchmarks.summary import analyse
 from gqn_transfer.benchmarks.transfer import WAYS, lines_of
 from gqn_transfer.benchmarks.transfer_figure import transfer_figure
-from gqn_transfer.benchmarks.transfer_suites import TRANSFER_SUITES
+from gqn_transfer.benchmarks.transfer_suites import EQUAL_WIDTH, TRANSFER_SUITES
 from gqn_transfer.benchmarks.transfer_summary import summarise_transfer
+from gqn_transfer.benchmarks.tuned import tuned_settings
 from gqn_transfer.files import write_json
 
 BUDGET, EVERY = 100_000, 10_000
@@ -145,7 +148,8 @@ def test_the_headline_compares_all_source_tasks_with_none(tmp_path: Path) -> Non
     assert main.baseline.cell.encoder == CORE
     page = write_report(tmp_path)
     text = page.read_text()
-    assert "Clearly fewer interactions than before the source tasks (gqn-frozen (jaco-core)" in text
+    assert "Fewer interactions than their controls (gqn-frozen (jaco-core" in text
+    assert "with 3 seeds chance alone does that in one of 17" in text
     assert "What tasks learned before it are worth" in text
     table = (page.parent / "transfer.csv").read_text().splitlines()
     assert len(table) == 1 + 2 * 5
@@ -159,7 +163,15 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
         for task in SOURCES:
             append_row(place / f"{task}.csv", CurveRow(0, 0.0, 1.0, 0.0, 50, 1.0))
             append_row(place / f"{task}.csv", CurveRow(STEPS, success, 1.0, 0.0, 50, 1.0))
-        (place / "gradients.csv").write_text(f"steps,mean_cosine,share_of_conflicts\n{STEPS},0.1,0.3\n")
+        (place / "gradients.csv").write_text(
+            f"steps,mean_cosine,share_of_conflicts,rendering_cosine\n{STEPS},0.1,0.3,0.2\n"
+        )
+        write_json(place / "done.json", {"steps": STEPS})
+    stopped = stages.Sources(SOURCES).stage(32)
+    place = tmp_path / "encoders" / stopped.name
+    write_json(place / "config.json", {"source": dataclasses.asdict(stopped)})
+    for task in SOURCES:  # has no say: it has not ended
+        append_row(place / f"{task}.csv", CurveRow(0, 0.0, 1.0, 0.0, 50, 1.0))
     (alone,) = grid("s", ["Reach-v0"], ["fixed"], {"gqn-finetune": STEPS}, [30])
     cell = alone._replace(encoder=CORE)
     other = cell._replace(steps=2 * STEPS, seed=31)
@@ -172,6 +184,7 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     assert [(row["task"], row["success"]) for row in rows] == [(task, "0.500") for task in SOURCES]
     assert [row["alone"] for row in rows] == ["0.800", "", ""]
     assert [row["share"] for row in rows] == ["0.62", "", ""]
+    assert [row["sound"] for row in rows] == ["no", "", ""]
     assert rows[0]["stage"] == stages.Sources(SOURCES).pattern.removesuffix("-seed{seed}")
     assert (rows[0]["seeds"], rows[0]["mean_cosine"], rows[0]["conflicts"]) == ("2", "0.10", "0.30")
     page = write_report(tmp_path)
@@ -205,3 +218,35 @@ def test_a_report_without_stages_has_no_such_tables(tmp_path: Path) -> None:
     page = write_report(tmp_path)
     assert not any((page.parent / name).exists() for name in ("transfer.csv", "sources.csv", "turns.csv"))
     assert "What tasks learned before it" not in page.read_text()
+
+
+@pytest.mark.parametrize("name", ["tasks-small", "sizes-small", "tiers-small"])
+def test_every_contrast_has_both_its_sides_in_the_suite(name: str, tmp_path: Path) -> None:
+    for panel in suite(tmp_path, name):
+        found = contrasts_of(panel, np.random.default_rng(0))
+        assert len(found) == len(CONTRASTS[name](panel.task)) >= 2
+        assert all(one.method is not one.baseline for _, one in found)
+        assert all(one.ratio.pairs == 3 for _, one in found)
+
+
+@pytest.mark.parametrize("name", ["tasks", "sizes", "tiers"])
+def test_so_it_has_in_the_full_suites(name: str) -> None:
+    cells = TRANSFER_SUITES[name].cells
+    for task in dict.fromkeys(cell.task for cell in cells):
+        known = {(c.method, c.encoder, *sorted(c.agent_options.items())) for c in cells if c.task == task}
+        for _, *sides in CONTRASTS[name](task):
+            for method, encoder, changed in sides:
+                options = tuned_settings(method) | dict(changed)
+                assert (method, encoder, *sorted(options.items())) in known, (task, encoder)
+
+
+def test_a_tiers_headline_is_against_heads_of_its_size(tmp_path: Path) -> None:
+    point, _ = suite(tmp_path, "tiers-small")
+    main = analyse(point, np.random.default_rng(0)).main
+    assert main is not None
+    assert (main.method.method, main.baseline.method) == ("gqn-tier2", "gqn-frozen")
+    assert main.baseline.cell.agent_options["head_width"] == EQUAL_WIDTH
+    page = write_report(tmp_path)
+    assert "a tier or heads with as many weights" in page.read_text()
+    rows = (page.parent / "contrasts.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 5
