@@ -19,6 +19,8 @@ from .work import plan
 
 CELL_FILES = (CONFIG, CURVE, DONE)
 """Of a cell, the last one written last here too."""
+ENCODER_FILES = ("*.csv", CONFIG, DONE)
+"""Of a suite's own encoders: what reports tell of them; their weights stay."""
 
 
 def export_cells(folder: Path, archive: Path) -> int:
@@ -33,6 +35,8 @@ def export_cells(folder: Path, archive: Path) -> int:
             for place in places:
                 for name in CELL_FILES:
                     file.write(place / name, f"cells/{place.name}/{name}")
+            for path in _encoder_files(folder):
+                file.write(path, path.relative_to(folder).as_posix())
 
     write_atomic(archive, write)
     return len(places)
@@ -45,7 +49,7 @@ def import_cells(archive: Path, folder: Path) -> int:
     """
     try:
         with zipfile.ZipFile(archive) as file:
-            cells = dict(_cells_in(file, archive))
+            cells, tables = dict(_cells_in(file, archive)), dict(_tables_in(file))
             planned = [Cell.from_json(cell) for cell in json.loads(file.read(SUITE))["cells"]]
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise RecordError(
@@ -56,6 +60,9 @@ def import_cells(archive: Path, folder: Path) -> int:
     new = {name: files for name, files in cells.items() if not _has(folder / "cells" / name, files)}
     for name, files in new.items():
         _add(folder / "cells" / name, files)
+    for path, content in tables.items():
+        if not (folder / path).exists():
+            write_bytes(folder / path, content)
     plan(planned, folder)
     return len(new)
 
@@ -77,6 +84,19 @@ def _cells_in(file: zipfile.ZipFile, archive: Path) -> Iterator[tuple[str, dict[
         if cell in (".", ".."):
             raise RecordError(f"{archive} names a cell {cell!r}")
         yield cell, {name: file.read(f"cells/{cell}/{name}") for name in CELL_FILES}
+
+
+def _encoder_files(folder: Path) -> list[Path]:
+    return sorted(path for name in ENCODER_FILES for path in folder.glob(f"encoders/*/{name}"))
+
+
+def _tables_in(file: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+    """Path and content of what the archive tells of encoders."""
+    for name in file.namelist():
+        parts = PurePosixPath(name).parts
+        known = len(parts) == 3 and any(PurePosixPath(parts[2]).match(one) for one in ENCODER_FILES)
+        if known and parts[0] == "encoders" and parts[1] not in (".", ".."):
+            yield name, file.read(name)
 
 
 def _has(place: Path, files: dict[str, bytes]) -> bool:

@@ -62,7 +62,7 @@ def train_source(
     _check_tasks(config.tasks)
     facts = {"start": read_record(start)["fingerprint"]} | dict(facts)
     _refuse_another(config, folder, facts["start"])
-    if (folder / DONE).exists():
+    if (folder / DONE).exists() and (folder / ENCODER).exists():  # its tables alone may have been imported
         return folder / ENCODER
     torch.set_num_threads(1)
     until, (agent, seconds_before) = time.monotonic() + seconds, _begin(config, start, folder, scenes, facts)

@@ -48,6 +48,20 @@ def test_two_machines_results_come_together(tmp_path: Path) -> None:
     assert not list((tmp_path / "new").rglob("agent"))
 
 
+def test_what_is_told_of_encoders_comes_along(tmp_path: Path) -> None:
+    one, other = suite(tmp_path / "one", (0,)), tmp_path / "other"
+    place = one / "encoders" / "stage"
+    for name in ("Reach-v0.csv", "config.json", "done.json", "encoder/weights.safetensors", "notes.txt"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("here")
+    (other / "encoders" / "stage").mkdir(parents=True)
+    (other / "encoders" / "stage" / "config.json").write_text("there")
+    export_cells(one, tmp_path / "one.zip")
+    import_cells(tmp_path / "one.zip", other)
+    found = {path.name: path.read_text() for path in (other / "encoders" / "stage").iterdir()}
+    assert found == {"Reach-v0.csv": "here", "config.json": "there", "done.json": "here"}
+
+
 def test_a_cell_with_another_result_is_refused(tmp_path: Path) -> None:
     export_cells(suite(tmp_path / "one", (0,)), tmp_path / "one.zip")
     write_cell(tmp_path / "other", CELLS[0], score=0.9)
