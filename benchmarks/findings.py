@@ -11,7 +11,8 @@ from .across import Together, together
 from .contrasts import decides
 from .groups import panels_of
 from .headlines import suite_headline
-from .records import CellRecord, read_suite
+from .records import CellRecord, read_encoders, read_suite
+from .sizes import size_rows
 from .sources import read_sources, source_rows, turn_rows
 from .summary import Analysis, analyse
 from .texts import Row
@@ -31,6 +32,8 @@ class Findings:
     together: list[Together]
     transfers: dict[str, TransferSummary | None]
     """By the panel's slug."""
+    sizes: dict[str, list[Row]]
+    """By the panel's slug: codes of several sizes."""
     sources: list[Row]
     """Source tasks in their stages."""
     turns: list[Row]
@@ -47,13 +50,14 @@ class Findings:
 def findings_of(folder: Path) -> Findings:
     """Read the folder of a suite, and compute every number of its report."""
     records, rng = read_suite(Path(folder)), np.random.default_rng(SEED)
-    panels, runs = panels_of(records), read_sources(Path(folder))
+    panels, runs, encoders = panels_of(records), read_sources(Path(folder)), read_encoders(Path(folder))
     return Findings(
         Path(folder),
         records,
         [analyse(panel, rng) for panel in panels],
         together([panel for panel in panels if not decides(panel)], rng),
         {panel.slug: summarise_transfer(panel, rng) for panel in panels},
+        {panel.slug: size_rows(panel, encoders, rng) for panel in panels},
         source_rows(runs, panels),
         turn_rows(runs),
     )

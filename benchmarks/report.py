@@ -111,6 +111,7 @@ def _page(found: Findings, figures: dict[str, list[Row]]) -> str:
         methods=_methods(found.analyses),
         figures=figures,
         transfers=found.transfers,
+        sizes=found.sizes,
         sources=found.sources,
         turns=found.turns,
         baselines=BASELINES,
@@ -154,6 +155,7 @@ def _comment(path: Path) -> str:
 
 def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list[Row]:
     from .figures import QUANTITIES, curve_figure, settings_figure  # slow
+    from .size_figure import size_figure
     from .transfer_figure import transfer_figure
 
     written = []
@@ -168,6 +170,9 @@ def _write_figures(target: Path, panel: Panel, rng: np.random.Generator) -> list
     if (transfer := transfer_figure(panel, rng)) is not None:
         text = f"What {panel.task} takes against how many tasks came before it"
         written.append(_write_figure(target, f"{panel.slug}-transfer", transfer, text))
+    if (sizes := size_figure(panel, rng)) is not None:
+        text = f"What {panel.task} takes against the numbers of the code that it is learned from"
+        written.append(_write_figure(target, f"{panel.slug}-sizes", sizes, text))
     if (settings := settings_figure(panel, rng)) is not None:
         text = f"Success with every setting that was tried, {panel.title}"
         written.append(_write_figure(target, f"{panel.slug}-settings", settings, text))

@@ -43,7 +43,7 @@ def write_tables(
 
 
 def write_transfer_tables(folder: Path, found: Findings) -> None:
-    """Write transfer.csv, contrasts.csv, sources.csv and turns.csv, where there is something to tell."""
+    """Write what there is to tell of transfer, contrasts, sizes, sources and turns."""
     tables = {
         "transfer.csv": [
             {"panel": slug, **row} for slug, one in found.transfers.items() if one for row in one.rows
@@ -51,6 +51,7 @@ def write_transfer_tables(folder: Path, found: Findings) -> None:
         "contrasts.csv": [
             {"panel": one.panel.slug, **row} for one in found.analyses for row in contrast_rows(one.contrasts)
         ],
+        "sizes.csv": [{"panel": slug, **row} for slug, rows in found.sizes.items() for row in rows],
         "sources.csv": found.sources,
         "turns.csv": found.turns,
     }

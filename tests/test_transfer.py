@@ -13,17 +13,19 @@ from gqn_transfer.benchmarks.contrasts import CONTRASTS, contrasts_of
 from gqn_transfer.benchmarks.curves import CurveRow, append_row
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
-from gqn_transfer.benchmarks.records import read_suite
+from gqn_transfer.benchmarks.records import read_encoders, read_suite
 from gqn_transfer.benchmarks.report import write_report
+from gqn_transfer.benchmarks.size_figure import size_figure
+from gqn_transfer.benchmarks.sizes import size_rows, sized
 from gqn_transfer.benchmarks.sources import read_sources, source_rows, turn_rows
-from gqn_transfer.benchmarks.stages import CORE, SOURCES, STEPS
+from gqn_transfer.benchmarks.stages import CORE, SEEDS, SOURCES, STEPS
 from gqn_transfer.benchmarks.summary import analyse
 from gqn_transfer.benchmarks.transfer import WAYS, lines_of
 from gqn_transfer.benchmarks.transfer_figure import transfer_figure
 from gqn_transfer.benchmarks.transfer_suites import EQUAL_WIDTH, TRANSFER_SUITES
 from gqn_transfer.benchmarks.transfer_summary import summarise_transfer
 from gqn_transfer.benchmarks.tuned import tuned_settings
-from gqn_transfer.files import write_json
+from gqn_transfer.files import write_json, write_text
 
 BUDGET, EVERY = 100_000, 10_000
 
@@ -207,6 +209,37 @@ def test_what_is_forgotten_is_told(tmp_path: Path) -> None:
     page = write_report(tmp_path)
     assert "Tasks learned one after another" in page.read_text()
     assert len((page.parent / "turns.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_sizes_are_drawn_and_told_with_what_they_cost(tmp_path: Path) -> None:
+    point, reach = suite(tmp_path, "sizes-small")
+    assert [(one.size, one.sources) for one in sized(point)] == [(32, 0), (256, 0), (1024, 0)]
+    for size in (32, 256, 1024):
+        for seed in SEEDS:
+            place = tmp_path / "encoders" / f"reach-point-r{size}-seed{seed}"
+            write_text(place / "training.csv", f"step,seconds,test_mse_1\n5000,{1200 + seed},0.00{size}\n")
+            probes = "probe,quantity,unit,median_error,r2\nmlp,hand,m,0.05,0.9\nridge,hand,m,0.10,0.9\n"
+            write_text(place / "probes.csv", probes)
+    rows = size_rows(point, read_encoders(tmp_path), np.random.default_rng(0))
+    assert [row["size"] for row in rows] == ["32", "256", "1024"]
+    parameters = [int(row["parameters"]) for row in rows]
+    assert parameters[0] < parameters[1] < parameters[2]
+    assert rows[1]["pretraining_seconds"] == "1231"
+    assert (rows[1]["held_out_mse"], rows[1]["hand_error"]) == ("0.00256", "0.050")
+    figure = size_figure(reach, np.random.default_rng(0))
+    assert figure is not None
+    shown = np.concatenate([each.get_offsets() for each in figure.axes[0].collections])
+    assert len(shown) == 3 * 3
+    page = write_report(tmp_path)
+    assert "What a larger code is worth, and costs" in page.read_text()
+    assert (page.parent / "point-v0-fixed-ppo-sizes.svg").exists()
+    assert len((page.parent / "sizes.csv").read_text().splitlines()) == 1 + 2 * 3
+
+
+def test_where_sizes_are_not_compared_there_is_no_such_figure(tmp_path: Path) -> None:
+    point, _ = suite(tmp_path, "tiers-small")
+    assert sized(point) == []
+    assert size_figure(point, np.random.default_rng(0)) is None
 
 
 def test_a_report_without_stages_has_no_such_tables(tmp_path: Path) -> None:
