@@ -199,9 +199,16 @@ def _label(cell: Cell, alike: list[Cell]) -> str:
     if len({other.steps for other in alike}) > 1:
         parts.append(f"{cell.steps:,} steps")
     if len({other.options for other in alike}) > 1:
-        own = [f"{key}={value}" for key, value in cell.options if key != "randomize"]
+        own = [f"{key}={value}" for key, value in cell.options if key in _differing(alike)]
         parts.append(" ".join(own) or "no options")
     return f"{cell.method} ({', '.join(parts)})" if parts else cell.method
+
+
+def _differing(cells: list[Cell]) -> set[str]:
+    """Options that not all cells have alike; their looks are the panel's."""
+    options = [dict(cell.options) for cell in cells]
+    every = {key for each in options for key in each} - {"randomize"}
+    return {key for key in every if any(each.get(key) != options[0].get(key) for each in options)}
 
 
 def _encoder(encoder: str, others: set[str]) -> str:
