@@ -17,6 +17,8 @@ SOFT = "#57606a"
 FAINT = "#8b949e"
 CHARACTERS = 21
 """Of a name, in the room beside the axes."""
+AXES_HEIGHT = 2.59
+"""Inches."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ GID = "method "
 def title_axes(axes: Axes, title: str, note: str) -> None:
     """A title, and in small below it what is drawn."""
     axes.set_title(title, loc="left", fontsize=11, color=INK, pad=25)
-    axes.text(0, 1.06, note, transform=axes.transAxes, fontsize=8.8, color=SOFT)
+    axes.annotate(
+        note, (0, 1), (0, 11), xycoords="axes fraction", textcoords="offset points", fontsize=8.8, color=SOFT
+    )
 
 
 def tidy_axes(axes: Axes) -> None:
@@ -69,7 +73,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float], str]])
         return
     bottom, top = axes.get_ylim()
     heights = np.array([(end[1] - bottom) / (top - bottom) for _, end, _ in ends])
-    places = spread(heights, label_sizes([text for text, _, _ in ends]))
+    inches = axes.get_position().height * axes.get_figure().get_figheight()  # type: ignore[union-attr]
+    places = spread(heights, label_sizes([text for text, _, _ in ends]) * AXES_HEIGHT / inches)
     for (text, (x, y), method), place in zip(ends, places, strict=True):
         style = STYLES.get(method, OTHER)
         axes.annotate(
@@ -91,7 +96,7 @@ def name_beside(axes: Axes, text: str, method: str, place: float) -> None:
 
 
 def label_sizes(names: Sequence[str]) -> Floats:
-    """Heights (n,) that names of one or more lines take beside the axes."""
+    """Heights (n,) that names of one or more lines take beside axes of `AXES_HEIGHT`."""
     return np.array([0.018 + 0.062 * (1 + name.count("\n")) for name in names])
 
 

@@ -12,12 +12,14 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from .across import LEVELS, Together
 from .axes import (
+    AXES_HEIGHT,
     GID,
     INK,
     OTHER,
     STYLES,
     from_the_top,
     label_ends,
+    label_sizes,
     name_beside,
     shortened,
     tidy_axes,
@@ -45,8 +47,11 @@ def curve_figure(
 
     with_frames: frames rendered for the eyes count as steps, those of pretraining before the first.
     """
-    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
-    axes = figure.add_axes((0.115, 0.145, 0.545, 0.70))
+    names = [shortened(group.label) + _state(group) for group in panel.groups]
+    height = AXES_HEIGHT * max(1.0, float(label_sizes(names).sum()))  # taller where names need the room
+    total = height + HEIGHT - AXES_HEIGHT
+    figure = Figure(figsize=(WIDTH, total), facecolor="white")
+    axes = figure.add_axes((0.115, 0.145 * HEIGHT / total, 0.545, height / total))
     ends = [draw_group(axes, group, quantity, rng, with_frames) for group in panel.groups]
     if quantity == "success":
         axes.set_ylim(-0.02, 1.02)
@@ -57,8 +62,8 @@ def curve_figure(
     label_ends(
         axes,
         [
-            (shortened(group.label) + _state(group), end, group.method)
-            for group, end in zip(panel.groups, ends, strict=True)
+            (name, end, group.method)
+            for name, group, end in zip(names, panel.groups, ends, strict=True)
             if end
         ],
     )

@@ -40,7 +40,11 @@ def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
     note = f" ({waiting} not measured yet)" if waiting else ""
     few = min(one.ratio.pairs for one in known)
     how = "Clearly fewer" if few >= CLEAR_PAIRS else "Fewer"
-    seeds = "" if few >= CLEAR_PAIRS else f"; with {few} seeds chance alone does that in one of {LUCKY}"
+    seeds = (
+        ""
+        if few >= CLEAR_PAIRS
+        else f" ({few} seeds: one of {LUCKY} comparisons of equal methods would say the same)"
+    )
     return f"{how} interactions than {_baselines(known)}: {', '.join(counts)} settings{note}{seeds}."
 
 

@@ -151,7 +151,7 @@ def test_the_headline_compares_all_source_tasks_with_none(tmp_path: Path) -> Non
     page = write_report(tmp_path)
     text = page.read_text()
     assert "Fewer interactions than their controls (gqn-frozen (jaco-core" in text
-    assert "with 3 seeds chance alone does that in one of 17" in text
+    assert "3 seeds: one of 17 comparisons of equal methods would say the same" in text
     assert "What tasks learned before it are worth" in text
     table = (page.parent / "transfer.csv").read_text().splitlines()
     assert len(table) == 1 + 2 * 5
