@@ -78,6 +78,10 @@ ENCODERS: Mapping[str, Recipe | SourceRecipe] = MappingProxyType(
 """Name in `Cell.encoder` -> recipe, see `recipe_of`."""
 
 
+START = "start-"
+"""Before the name of what stages begin with: the folder of what is known of it on their scenes."""
+
+
 class Unfinished(RuntimeError):
     """A stage was stopped before its end; the same command goes on from there."""
 
@@ -127,8 +131,10 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
     if recipe is None or scenes is None:
         return encoder if is_function(encoder) else find_checkpoint(encoder)
     if isinstance(recipe, SourceRecipe):
-        start = ready(recipe.stage.encoder, folder, threads, seconds)
-        made = _trained_by_tasks(recipe.stage, Path(start), place, scenes[0], seconds)
+        start = Path(ready(recipe.stage.encoder, folder, threads, seconds))
+        if not isinstance(recipe_of(recipe.stage.encoder), SourceRecipe):
+            _looked_at(start, scenes, place.with_name(START + Path(recipe.stage.encoder).name))
+        made = _trained_by_tasks(recipe.stage, start, place, scenes[0], seconds)
         return _looked_at(made, scenes, place)
     torch.set_num_threads(threads)
     preset = replace(PRESETS[recipe.preset], seed=recipe.seed)

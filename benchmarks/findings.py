@@ -9,6 +9,7 @@ import numpy as np
 
 from .across import Together, together
 from .contrasts import decides
+from .convergence import likeness_rows
 from .groups import panels_of
 from .headlines import suite_headline
 from .records import CellRecord, read_encoders, read_suite
@@ -38,6 +39,8 @@ class Findings:
     """Source tasks in their stages."""
     turns: list[Row]
     """Those learned one after another."""
+    likeness: list[Row]
+    """How alike the encoders that the suite made are."""
 
     @property
     def headline(self) -> str:
@@ -56,8 +59,9 @@ def findings_of(folder: Path) -> Findings:
         records,
         [analyse(panel, rng) for panel in panels],
         together([panel for panel in panels if not decides(panel)], rng),
-        {panel.slug: summarise_transfer(panel, rng) for panel in panels},
+        {panel.slug: summarise_transfer(panel, encoders, rng) for panel in panels},
         {panel.slug: size_rows(panel, encoders, rng) for panel in panels},
         source_rows(runs, panels),
         turn_rows(runs),
+        likeness_rows(Path(folder)),
     )

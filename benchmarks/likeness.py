@@ -15,9 +15,7 @@ from gqn_transfer.probes import Quantity, quantities
 from gqn_transfer.similarity import linear_cka, probe_agreement
 
 from .checkpoint_evaluation import Evaluated, Ground
-
-AGREED = ("hand", "target")
-"""Quantities whose probes are handed from one encoder to another."""
+from .encoder_report import AGREED
 
 
 class Likeness(NamedTuple):

@@ -1,7 +1,8 @@
 """What a suite has left on disk: its cells, their curves, its encoders.
 
 `FOLDER/cells/<cell.name>/` holds `config.json`, `curve.csv` and, written last, `done.json`.
-`FOLDER/encoders/<recipe>/` may hold `predictions.png`, `probes.csv`, `training.csv`; `FOLDER/films/` films.
+`FOLDER/encoders/<recipe>/` may hold `predictions.png`, `probes.csv`, `training.csv`, `rendering.csv`;
+`FOLDER/films/` films.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class EncoderRecord:
     predictions: Path | None
     probes: list[list[str]]
     training: list[list[str]]
+    rendering: list[list[str]]
 
 
 def read_suite(folder: Path) -> list[CellRecord]:
@@ -124,7 +126,7 @@ def _check_whole(path: Path, curve: Curve, done: Mapping[str, Any]) -> None:
 def read_encoder(folder: Path) -> EncoderRecord:
     """What is known of one encoder: of a recipe, or of one that ships."""
     image = folder / "predictions.png"
-    tables = [_read_table(folder / name) for name in ("probes.csv", "training.csv")]
+    tables = [_read_table(folder / name) for name in ("probes.csv", "training.csv", "rendering.csv")]
     return EncoderRecord(folder.name, image if image.exists() else None, *tables)
 
 

@@ -114,6 +114,7 @@ def _page(found: Findings, figures: dict[str, list[Row]]) -> str:
         sizes=found.sizes,
         sources=found.sources,
         turns=found.turns,
+        likeness=found.likeness,
         baselines=BASELINES,
         oracle=ORACLE,
         interval=interval,

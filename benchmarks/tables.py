@@ -54,6 +54,7 @@ def write_transfer_tables(folder: Path, found: Findings) -> None:
         "sizes.csv": [{"panel": slug, **row} for slug, rows in found.sizes.items() for row in rows],
         "sources.csv": found.sources,
         "turns.csv": found.turns,
+        "likeness.csv": found.likeness,
     }
     for name, table in tables.items():
         if table:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .artefacts import START, lineage
 from .gains import gains_sentence
 from .groups import Group, Panel
 from .headlines import area_text
 from .protocol import compare, paired_times
+from .records import EncoderRecord
 from .statistics import estimate, interquartile_mean, ratio
-from .texts import Row, estimate_text, ratio_text, steps_text
-from .transfer import Line, growth_of, lines_of
+from .texts import Row, estimate_text, number_text, ratio_text, steps_text
+from .transfer import Line, growth_of, lines_of, starts_of
 
+Known = Mapping[str, EncoderRecord]
+CONTEXTS = "3"
+"""Views that pictures are drawn from, in the table of an encoder's pictures."""
 TESTED = 3
 """Numbers of tasks from which on a line's growth is spoken of."""
 
@@ -29,12 +34,15 @@ class TransferSummary:
     """Sentences on how the gain grows with their number."""
 
 
-def summarise_transfer(panel: Panel, rng: np.random.Generator) -> TransferSummary | None:
-    """Table and sentences of a panel; None without source stages."""
-    lines = lines_of(panel)
+def summarise_transfer(
+    panel: Panel, encoders: Sequence[EncoderRecord], rng: np.random.Generator
+) -> TransferSummary | None:
+    """Table and sentences of a panel; None without source stages. encoders: those that the suite made."""
+    lines, known = lines_of(panel), {encoder.name: encoder for encoder in encoders}
     if not lines:
         return None
-    rows = [row for line in lines for row in _rows(panel, line, rng)]
+    rows = [_start_row(panel, start, known, rng) for start in starts_of(lines)]
+    rows += [row for line in lines for row in _rows(panel, line, known, rng)]
     growth = [
         f"{line.name}, area against source tasks, which are more source steps too: "
         f"{gains_sentence(growth_of(line, rng))}"
@@ -44,18 +52,53 @@ def summarise_transfer(panel: Panel, rng: np.random.Generator) -> TransferSummar
     return TransferSummary(rows, growth)
 
 
-def _rows(panel: Panel, line: Line, rng: np.random.Generator) -> Iterator[Row]:
+def _start_row(panel: Panel, start: Group, known: Known, rng: np.random.Generator) -> Row:
+    """Before any source task."""
+    name = lineage(start.records[0].cell.encoder_name)[0]
+    return {
+        "way": start.label,
+        "sources": "none",
+        "source_steps": "0",
+        **_worth(panel, start, rng),
+        **_against(panel, start, None, 0, rng),
+        **_drawn([known[START + name]] if START + name in known else []),
+    }
+
+
+def _rows(panel: Panel, line: Line, known: Known, rng: np.random.Generator) -> Iterator[Row]:
     for stage, group in zip(line.stages, line.groups, strict=True):
         before = stage.steps * len(stage.tasks)
-        times = group.times(panel.threshold)
+        names = (record.cell.encoder_name for record in group.finished)
         yield {
             "way": line.name,
             "sources": ", ".join(task.split("-")[0] for task in stage.tasks),
             "source_steps": str(before),
-            "steps_to_threshold_median": steps_text(float(np.median(times))),
-            "area": estimate_text(estimate(group.areas, interquartile_mean, rng)),
+            **_worth(panel, group, rng),
             **_against(panel, group, line.start, before, rng),
+            **_drawn([known[name] for name in names if name in known]),
         }
+
+
+def _worth(panel: Panel, group: Group, rng: np.random.Generator) -> Row:
+    return {
+        "steps_to_threshold_median": steps_text(float(np.median(group.times(panel.threshold)))),
+        "area": estimate_text(estimate(group.areas, interquartile_mean, rng)),
+    }
+
+
+def _drawn(encoders: Sequence[EncoderRecord]) -> Row:
+    """How well they draw held-out scenes from three views, means over seeds: what tasks cost the picture."""
+    found: dict[str, list[float]] = {}
+    for encoder in encoders:
+        for row in encoder.rendering[1:]:
+            figure, contexts, value = row
+            if contexts == CONTEXTS:
+                found.setdefault(figure, []).append(float(value))
+    means = {figure: float(np.mean(values)) for figure, values in found.items()}
+    return {
+        "psnr": number_text(means.get("prior_sample_psnr"), 2),
+        "nats_above_floor": number_text(means.get("elbo_above_floor"), 1),
+    }
 
 
 def _against(panel: Panel, group: Group, start: Group | None, before: int, rng: np.random.Generator) -> Row:

@@ -177,9 +177,18 @@ def test_the_suites_report_is_the_same_probes_and_a_picture(
     runs: dict[str, Path], scenes: tuple[Scenes, Scenes], tmp_path: Path
 ) -> None:
     report_encoder(runs["gqn"] / "encoder", *scenes, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"probes.csv", "predictions.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "probes.csv", "predictions.png", "rendering.csv", "codes.npz"
+    }  # fmt: skip
     rows = report_encoder(runs["regressor"] / "encoder", *scenes, tmp_path / "regressor")
-    assert {path.name for path in (tmp_path / "regressor").iterdir()} == {"probes.csv"}
+    assert {path.name for path in (tmp_path / "regressor").iterdir()} == {"probes.csv", "codes.npz"}
+    drawn = list(csv.DictReader((tmp_path / "rendering.csv").open()))
+    assert {row["figure"] for row in drawn} == {"prior_sample_psnr", "elbo_above_floor"}
+    with np.load(tmp_path / "codes.npz", allow_pickle=False) as kept:
+        views = scenes[1].meta["views"]
+        assert kept["codes"].shape[0] == len(scenes[1]) * views == len(kept["hand"])
+        np.testing.assert_array_equal(kept["hand"][0], kept["hand"][views - 1])
+        assert (kept["hand"][0] != kept["hand"][views]).any()
     assert {row.probe for row in rows} == {"ridge", "mlp", "regressor"}
 
 

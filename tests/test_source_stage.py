@@ -412,6 +412,8 @@ def test_a_recipe_is_made_with_all_that_it_stands_on(
     encoder = load_encoder(made)  # type: ignore[arg-type]
     below = load_encoder(tmp_path / "encoders/tuned/encoder")
     assert encoder.features_dim == 8
+    assert (tmp_path / "encoders/start-smoke-gqn/rendering.csv").exists(), "for the table's first row"
+    assert not (tmp_path / "encoders/start-tuned").exists()
     for name in ("tuned", "on-top"):
         assert "camera" in (tmp_path / "encoders" / name / "probes.csv").read_text()
     assert encoder.representation.base.fingerprint == below.fingerprint  # type: ignore[union-attr]

@@ -10,10 +10,11 @@ import pytest
 from gqn_transfer.benchmarks import stages
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.contrasts import CONTRASTS, contrasts_of
+from gqn_transfer.benchmarks.convergence import likeness_rows
 from gqn_transfer.benchmarks.curves import CurveRow, append_row
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
-from gqn_transfer.benchmarks.records import read_encoders, read_suite
+from gqn_transfer.benchmarks.records import EncoderRecord, read_encoders, read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.size_figure import size_figure
 from gqn_transfer.benchmarks.sizes import size_rows, sized
@@ -124,10 +125,19 @@ def test_without_source_stages_there_is_no_figure(tmp_path: Path) -> None:
 
 def test_the_table_tells_what_source_tasks_are_worth(tmp_path: Path) -> None:
     point, _ = suite(tmp_path, "tasks-small")
-    found = summarise_transfer(point, np.random.default_rng(0))
+    names = [f"start-{CORE}", *(stages.Sources(SOURCES).stage(seed).name for seed in SEEDS)]
+    drawn = [["figure", "contexts", "value"], ["prior_sample_psnr", "1", "20"]]
+    known = [
+        EncoderRecord(name, None, [], [], [*drawn, ["prior_sample_psnr", "3", str(25 + k)]])
+        for k, name in enumerate(names)
+    ]
+    found = summarise_transfer(point, known, np.random.default_rng(0))
     assert found is not None
     rows = {(row["way"], row["sources"]): row for row in found.rows}
-    assert len(rows) == len(found.rows) == 5
+    assert len(rows) == len(found.rows) == 1 + 5
+    assert rows[found.rows[0]["way"], "none"]["psnr"] == "25.00"
+    assert rows[WAYS["taught"], "Reach, Grasp, Pose"]["psnr"] == "27.00"
+    assert rows[WAYS["blind"], "Reach, Grasp, Pose"]["psnr"] == ""
     three = rows[WAYS["taught"], "Reach, Grasp, Pose"]
     assert three["source_steps"] == str(3 * STEPS)
     assert three["steps_to_threshold_median"] == "40000"
@@ -154,7 +164,7 @@ def test_the_headline_compares_all_source_tasks_with_none(tmp_path: Path) -> Non
     assert "3 seeds: one of 17 comparisons of equal methods would say the same" in text
     assert "What tasks learned before it are worth" in text
     table = (page.parent / "transfer.csv").read_text().splitlines()
-    assert len(table) == 1 + 2 * 5
+    assert len(table) == 1 + 2 * (1 + 5)
 
 
 def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
@@ -283,3 +293,23 @@ def test_a_tiers_headline_is_against_heads_of_its_size(tmp_path: Path) -> None:
     assert "a tier or heads with as many weights" in page.read_text()
     rows = (page.parent / "contrasts.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * 5
+
+
+def test_how_alike_encoders_have_become_is_told_kind_by_kind(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    hand = rng.normal(size=(400, 3)).astype(np.float32)
+    target = np.where(np.arange(400)[:, None] % 2, rng.normal(size=(400, 3)), 0).astype(np.float32)
+    told = np.column_stack([hand, target, rng.normal(size=(400, 2))])
+    turned, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    codes = {"a-seed30": told, "a-seed31": told @ turned, "b-seed30": rng.normal(size=(400, 8))}
+    for name, values in codes.items():
+        (tmp_path / "encoders" / name).mkdir(parents=True)
+        place = tmp_path / "encoders" / name / "codes.npz"
+        np.savez(place, codes=values.astype(np.float16), hand=hand, target=target)
+    rows = {(row["one"], row["other"]): row for row in likeness_rows(tmp_path)}
+    assert {pair: row["pairs"] for pair, row in rows.items()} == {("a", "a"): "1", ("a", "b"): "2"}
+    assert float(rows["a", "a"]["cka"]) > 0.99, "turned codes are alike"
+    assert float(rows["a", "a"]["hand"]) < 0.9, "but not in the same numbers"
+    assert float(rows["a", "b"]["cka"]) < 0.1
+    (tmp_path / "encoders" / "likeness.csv").write_text("one,other\nthis,that\n")
+    assert likeness_rows(tmp_path) == [{"one": "this", "other": "that"}]

@@ -1,0 +1,68 @@
+"""Do encoders converge to one set of weights? How alike those that a suite has made are."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gqn_transfer.similarity import linear_cka, probe_agreement
+
+from .encoder_report import AGREED, CODES
+from .source_config import SEED
+from .stages import seed_apart
+from .texts import Row, number_text
+
+TABLE = "likeness.csv"
+Arrays = dict[str, torch.Tensor]
+
+
+def likeness_rows(folder: Path) -> list[Row]:
+    """One row for each two kinds of encoders in `folder`/encoders, a kind with itself too: means over pairs
+    of their seeds. Where codes are left out (in committed results) the table that was made of them."""
+    if (table := folder / "encoders" / TABLE).exists():
+        with table.open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    found = {path.parent.name: _read(path) for path in sorted((folder / "encoders").glob(f"*/{CODES}"))}
+    pairs: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
+    for one, other in itertools.combinations(found, 2):
+        if len(found[one]["codes"]) == len(found[other]["codes"]):
+            kinds = (seed_apart(one)[0], seed_apart(other)[0])
+            pairs[kinds].append(_likeness(found[one], found[other]))
+    return [
+        {
+            "one": one.removesuffix(SEED),
+            "other": other.removesuffix(SEED),
+            "pairs": str(len(each)),
+            "cka": number_text(_mean(row[0] for row in each)),
+            **{name: number_text(_mean(row[place] for row in each)) for place, name in enumerate(AGREED, 1)},
+        }
+        for (one, other), each in pairs.items()
+    ]
+
+
+def _likeness(one: Arrays, other: Arrays) -> tuple[float, ...]:
+    """Linear CKA, and how much of each quantity the first one's linear probe reads from the second's."""
+    ours, theirs = one["codes"], other["codes"]
+    return linear_cka(ours, theirs), *(_agreement(ours, theirs, one.get(name)) for name in AGREED)
+
+
+def _agreement(one: torch.Tensor, other: torch.Tensor, quantity: torch.Tensor | None) -> float:
+    if quantity is None or one.shape != other.shape:
+        return float("nan")
+    shown = quantity.any(1)
+    return probe_agreement(one[shown], other[shown], quantity[shown])
+
+
+def _read(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: torch.from_numpy(file[name]).float() for name in file.files}
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
