@@ -84,7 +84,7 @@ def run_suite(
         Shown(suite.cells, folder, console, engine.slots) as shown,
     ):
         queue = _Queue(engine, folder, facts, until, shown, options.tensorboard)
-        queue.run([*encoders, *_long_ones_first(todo)])
+        queue.run(in_order(todo))
     return progress_of(suite.cells, folder)
 
 
@@ -133,9 +133,17 @@ def _is_to_do(place: Path, retry_failed: bool) -> bool:
     return not finished(place) and (retry_failed or not failed(place))
 
 
-def _long_ones_first(cells: Sequence[Cell]) -> list[Cell]:
-    """So that no core waits long at the end; those that wait for no encoder before the others."""
-    return sorted(cells, key=lambda cell: (bool(cell.encoder), -cell.steps))
+def in_order(cells: Sequence[Cell]) -> list[Job]:
+    """The cells with their encoders, seed by seed, so that a suite that is stopped has whole seeds to compare.
+
+    Of a seed its encoders come first, then cells that wait for none, then the others, the long ones before.
+    """
+    jobs: dict[Job, None] = {}  # each once, an encoder where it is needed first
+    for seed in sorted({cell.seed for cell in cells}):
+        own = [cell for cell in cells if cell.seed == seed]
+        jobs |= dict.fromkeys(cell.encoder_name for cell in own if cell.encoder)
+        jobs |= dict.fromkeys(sorted(own, key=lambda cell: (bool(cell.encoder), -cell.steps)))
+    return list(jobs)
 
 
 class _Queue:

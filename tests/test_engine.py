@@ -53,6 +53,19 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_seed_is_finished_before_the_next_one_begins() -> None:
+    cells = [
+        Cell("t", "Reach-v0", method, "ppo", "fixed", encoder, seed, steps)
+        for seed in (1, 0)
+        for method, encoder, steps in (
+            ("state", "", 10), ("gqn-frozen", "jaco-small", 20), ("gqn-frozen", "mine-seed{seed}", 30),
+        )
+    ]  # fmt: skip
+    names = [job if isinstance(job, str) else (job.seed, job.steps) for job in engine.in_order(cells)]
+    first = ["jaco-small", "mine-seed0", (0, 10), (0, 30), (0, 20)]
+    assert names == [*first, "mine-seed1", (1, 10), (1, 30), (1, 20)]
+
+
 def test_every_cell_took_its_steps_and_learned(smoke: Path) -> None:
     records = read_suite(smoke)
     assert {record.cell for record in records} == set(SMOKE.cells)
