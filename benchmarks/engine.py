@@ -134,7 +134,7 @@ def _is_to_do(place: Path, retry_failed: bool) -> bool:
 
 
 def in_order(cells: Sequence[Cell]) -> list[Job]:
-    """The cells with their encoders, seed by seed, so that a suite that is stopped has whole seeds to compare.
+    """The cells with their encoders, seed by seed: a suite that is stopped has whole seeds to compare.
 
     Of a seed its encoders come first, then cells that wait for none, then the others, the long ones before.
     """
@@ -142,7 +142,8 @@ def in_order(cells: Sequence[Cell]) -> list[Job]:
     for seed in sorted({cell.seed for cell in cells}):
         own = [cell for cell in cells if cell.seed == seed]
         jobs |= dict.fromkeys(cell.encoder_name for cell in own if cell.encoder)
-        jobs |= dict.fromkeys(sorted(own, key=lambda cell: (bool(cell.encoder), -cell.steps)))
+        own.sort(key=lambda cell: (bool(cell.encoder), -cell.steps))
+        jobs |= dict.fromkeys(own)
     return list(jobs)
 
 
