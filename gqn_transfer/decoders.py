@@ -85,9 +85,13 @@ class RenderingDecoder:
     needs_query = True
 
     def __init__(
-        self, model: GQN, label_weights: Sequence[float] = (1.0,) * LABELS, kl_balance: float = 0.5
+        self,
+        model: GQN,
+        label_weights: Sequence[float] = (1.0,) * LABELS,
+        kl_balance: float = 0.5,
+        margin: int = 0,
     ) -> None:
-        self.model, self.kl_balance = model, kl_balance
+        self.model, self.kl_balance, self.margin = model, kl_balance, margin
         self.label_weights = by_label(label_weights)
 
     def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
@@ -98,6 +102,8 @@ class RenderingDecoder:
             rollout = self.model.rollout(r, viewpoints, images, noise)
             pixels, kl = rollout.pixels, rollout.kl(self.kl_balance)
         weights = (self.label_weights**schedule.emphasis).to(r.device)[labels.long()]
+        if self.margin:
+            weights = functional.max_pool2d(weights, 2 * self.margin + 1, 1, self.margin)
         objective = elbo(pixels.log_likelihood(to_float(images), schedule.sigma, weights), kl)
 
         @torch.no_grad()

@@ -59,6 +59,8 @@ class PretrainConfig:
     label_weights: tuple[float, ...] = (1.0, 4.0, 16.0, 16.0)
     """Weights of background, arm, target and shadow pixels in the training likelihood, the reverse of how
     many there are, and of the fingers if a fifth is given, else as the arm; ones are the plain bound."""
+    label_margin: int = 0
+    """Pixels around things that weigh as much as the things: with 0 what is drawn too large costs little."""
     label_fade: float = 0.0
     """Share of the run, at its end, over which the label weights fade to ones; 0 keeps them. Weights find
     small things, and draw them too large: the pixels around them count less."""
@@ -88,9 +90,9 @@ class PretrainConfig:
                 f"steps={self.steps}, decoders={dict(self.decoders)}, train={self.train}: without steps "
                 "there must be nothing to train, and with them something"
             )
-        for name in ("batch", "queries", "max_contexts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        for name, least in (("batch", 1), ("queries", 1), ("max_contexts", 1), ("label_margin", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
         for name in ("learning_rate_share", "sigma_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(

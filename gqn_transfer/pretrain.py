@@ -133,7 +133,9 @@ def assemble(config: PretrainConfig, columns: int, ranks: Ranks = ALONE) -> Obje
     decoders: dict[str, Decoder] = {}
     for name in config.decoders:
         if name == RENDERING:
-            decoders[name] = RenderingDecoder(model, config.label_weights, config.kl_balance)
+            decoders[name] = RenderingDecoder(
+                model, config.label_weights, config.kl_balance, config.label_margin
+            )
             continue
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

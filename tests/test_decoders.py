@@ -232,6 +232,28 @@ def test_a_start_of_another_size_is_refused(
         run(tiny, scenes, tmp_path, start_from=tmp_path / "nowhere")
 
 
+def test_a_margin_weighs_up_the_pixels_around_a_thing() -> None:
+    """An error beside the target counts as one in it, two pixels away it counts once."""
+    model = GQN(PretrainConfig().model, seed=0)
+    labels = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    labels[0, 0, 30:33, 30:33] = 2
+    r, viewpoints = torch.zeros(1, *model.code_shape), torch.zeros(1, 7)
+    drawn = (model.rollout(r, viewpoints).mean.detach().clamp(0, 1) * 255).round().byte()
+
+    def cost(row: int, margin: int) -> float:
+        images = drawn.clone()
+        images[0, :, row, 31] += 128  # modulo 256: the same error everywhere
+        question = Question(r, viewpoints, images, labels, torch.zeros(1, 1))
+        decoder = RenderingDecoder(model, (1.0, 1.0, 9.0, 1.0), margin=margin)
+        return float(decoder.loss(question, PLAN, None)[0].detach())  # type: ignore[arg-type]
+
+    plain, wide = ([cost(row, margin) - cost(5, margin) for row in (31, 33, 35)] for margin in (0, 1))
+    assert plain[0] > 1e-3
+    assert abs(plain[1]) < 0.1 * plain[0]
+    assert wide[1] == pytest.approx(wide[0], rel=0.3)
+    assert abs(wide[2]) < 0.1 * wide[0]
+
+
 def test_averaged_weights_are_what_is_saved(
     tiny: PretrainConfig, scenes: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
