@@ -38,8 +38,9 @@ EQUAL_WIDTH = 234
 """Of heads on r that have as many weights as the tier and heads on s of the tuned width."""
 Arm = tuple[str, str, Mapping[str, Any]]
 """Method, encoder and what it changes of the method's tuned settings."""
-BESIDE: tuple[Arm, ...] = (("state", "", {}), ("pixels", "", {}))
-"""Beside all others: the oracle, for the threshold, and raw pixels."""
+BESIDE: tuple[Arm, ...] = (("state", "", {}), ("pixels", "", {}), ("pixels-aug", "", {}))
+"""Beside all others: the oracle, for the threshold, and raw pixels; which are stronger on these tasks is not
+known."""
 HEADS: tuple[Arm, ...] = (
     ("gqn-frozen", CORE, {}),
     ("gqn-frozen", CORE, {"head_width": EQUAL_WIDTH}),
@@ -172,7 +173,7 @@ FULL_SUITES: Mapping[str, Suite] = MappingProxyType(
                 [
                     *BESIDE,
                     *HEADS,
-                    ("gqn-frozen", f"{CORE}-r512", {}),
+                    *(("gqn-frozen", f"{CORE}-r{size}", {}) for size in (256, 512)),  # wider, else alike
                     ("gqn-finetune", CORE, {}),
                     *(frozen(sources) for sources in FOR_TIERS),
                 ],
