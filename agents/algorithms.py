@@ -11,6 +11,8 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
+from gqn_transfer.choices import named
+
 from .critic_eyes import CriticEyesSACPolicy, CriticEyesTD3Policy
 from .refilling import RefillingSAC, RefillingTD3
 
@@ -109,6 +111,4 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
 
 def algorithm_named(name: str) -> Algorithm:
     """The row of `ALGORITHMS`; ValueError lists what exists."""
-    if name not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {name!r}; known: {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
+    return named(ALGORITHMS, name, "algorithm")

@@ -12,6 +12,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from gqn_transfer.choices import refuse_unknown
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.model import GQN
 
@@ -218,7 +219,4 @@ def _shift_rng(seed: int) -> np.random.Generator:
 def check_settings(algo: str, algorithm: Algorithm, settings: dict[str, Any]) -> None:
     """ValueError for what the algorithm does not know."""
     known = set(inspect.signature(algorithm.kind).parameters) - {"policy", "env", "policy_kwargs"}
-    if unknown := sorted(set(settings) - known):
-        raise ValueError(
-            f"unknown settings of {algo}: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
-        )
+    refuse_unknown(settings, sorted(known), f"settings of {algo}:")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gqn_transfer.choices import named
+
 ALL = ("ppo", "a2c", "sac", "td3")
 """Algorithms."""
 EYE_KINDS = ("vector", "convolutions", "cached", "finetuned", "fresh")
@@ -84,9 +86,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 def method_named(name: str) -> Method:
     """The row of `METHODS`; ValueError lists what exists."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    return METHODS[name]
+    return named(METHODS, name, "method")
 
 
 def combination(name: str, algo: str) -> Method:

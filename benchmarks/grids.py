@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gqn_transfer.agents.methods import method_named
+from gqn_transfer.choices import named, refuse_unknown
 
 from .cells import OPTION_KEYS, Cell
 from .tuned import tuned_settings
@@ -45,8 +46,7 @@ def grid(
     methods: each method's budget in steps; family: of the encoders, a key of `FAMILIES`; tuned: with the
     settings that `gqn-bench tune` has found, where `options` do not say otherwise.
     """
-    if unknown := [key for key in options if key not in OPTION_KEYS]:
-        raise ValueError(f"unknown options {', '.join(unknown)}; known: {', '.join(OPTION_KEYS)}")
+    refuse_unknown(options, OPTION_KEYS, "options")
     if tuned and algo != "ppo":
         raise ValueError(f"tuned settings are those of ppo, not of {algo}: leave tuned out")
     changed = {method: (tuned_settings(method) if tuned else {}) | options for method in methods}
@@ -67,9 +67,7 @@ def encoder_for(method: str, family: str) -> str:
     trained_by = method_named(method).trained_by
     if not trained_by:
         return ""
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
-    known = FAMILIES[family]
+    known = named(FAMILIES, family, "family")
     if trained_by not in known:
         raise ValueError(
             f"family {family!r} has no encoder trained by {trained_by!r}, which method {method!r} "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gqn_transfer.agents.methods import combination
+from gqn_transfer.choices import refuse_unknown
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.registry import TASKS
@@ -124,5 +125,7 @@ def _example(key: str) -> Any:
 def _refuse_unknown(
     where: Path | str, what: str, found: Iterable[str] | Mapping[str, Any], known: tuple[str, ...]
 ) -> None:
-    if unknown := sorted(set(found) - set(known)):
-        raise ValueError(f"{where}: unknown {what} {', '.join(unknown)}; known: {', '.join(known)}")
+    try:
+        refuse_unknown(found, known, what)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

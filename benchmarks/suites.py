@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gqn_transfer.agents.methods import METHODS
+from gqn_transfer.choices import named
 from gqn_transfer.encoder import is_function
 
 from .candidates import CONTESTS
@@ -158,9 +159,5 @@ def with_encoder(suite: Suite, encoder: str) -> Suite:
 
 def suite_named(name: str) -> Suite:
     """The suite of that name; ValueError lists what exists."""
-    if name not in SUITES:
-        raise ValueError(
-            f"unknown suite {name!r}; known: {', '.join(SUITES)}, or one of your own: "
-            "a file that ends in .toml, or FILE.py:CELLS"
-        )
-    return SUITES[name]
+    own = ", or one of your own: a file that ends in .toml, or FILE.py:CELLS"
+    return named(SUITES, name, "suite", own)

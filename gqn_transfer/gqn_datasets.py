@@ -14,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
+from .choices import named
 from .scenes import ScenesError
 from .tf_example import Feature, parse_example
 from .tfrecords import DOWNLOAD_AGAIN, Record
@@ -66,9 +67,7 @@ DATASETS: Mapping[str, Dataset] = MappingProxyType(
 
 def dataset_named(name: str) -> Dataset:
     """The data set of that name; ValueError lists what exists."""
-    if name not in DATASETS:
-        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name]
+    return named(DATASETS, name, "dataset")
 
 
 def read_scene(record: Record, name: str, views: int, image_size: int) -> tuple[np.ndarray, np.ndarray]:

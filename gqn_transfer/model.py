@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .choices import named, refuse_unknown
 from .generator import Generator, GeneratorConfig, Rollout
 from .latents import Noise
 from .pixels import Pixels, likelihood_floor
@@ -26,10 +27,7 @@ class GQNConfig(GeneratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.representation not in REPRESENTATIONS:
-            raise ValueError(
-                f"Unknown representation {self.representation!r}; choose one of {', '.join(REPRESENTATIONS)}."
-            )
+        named(REPRESENTATIONS, self.representation, "representation")
         if self.representation_size < 1:
             raise ValueError(f"representation_size must be at least 1, got {self.representation_size}.")
 
@@ -40,10 +38,7 @@ class GQNConfig(GeneratorConfig):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GQNConfig":
         """Inverse of `to_dict`; fields left out take their defaults, unknown keys are refused."""
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"Unknown GQNConfig keys: {', '.join(unknown)}. Known: {', '.join(known)}.")
+        refuse_unknown(values, (field.name for field in fields(cls)), "keys of GQNConfig")
         plain = {"scene_centre": tuple(values["scene_centre"])} if "scene_centre" in values else {}
         return cls(**(dict(values) | plain))
 

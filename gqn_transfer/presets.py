@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .choices import named, refuse_unknown
 from .decoders import DECODERS
 from .model import GQNConfig
 
@@ -77,9 +78,7 @@ class PretrainConfig:
     """Of initial weights, batches and latents: the same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        known = (RENDERING, *DECODERS)
-        if unknown := sorted(set(self.decoders) - set(known)):
-            raise ValueError(f"unknown decoders {', '.join(unknown)}; known: {', '.join(known)}")
+        refuse_unknown(self.decoders, (RENDERING, *DECODERS), "decoders")
         if unknown := sorted(set(self.train) - {*PARTS, *self.decoders}):
             raise ValueError(
                 f"train={', '.join(self.train)}: {', '.join(unknown)} is none of {', '.join(PARTS)} or of "
@@ -124,9 +123,7 @@ class PretrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PretrainConfig:
         """The inverse of `to_dict`; unknown keys are refused with the list of known ones."""
-        known = [f.name for f in dataclasses.fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
+        refuse_unknown(values, (field.name for field in dataclasses.fields(cls)), "keys")
         values = dict(values)
         for name in ("train", "learning_rate", "sigma", "label_weights"):
             if name in values:
@@ -214,11 +211,7 @@ def preset_named(name: str) -> PretrainConfig:
     """The preset of that name, or of a TOML file; ValueError lists what exists."""
     if name.endswith(".toml"):
         return _read_preset(Path(name))
-    if name not in PRESETS:
-        raise ValueError(
-            f"unknown preset {name!r}; known: {', '.join(PRESETS)}, or a file that ends in .toml"
-        )
-    return PRESETS[name]
+    return named(PRESETS, name, "preset", ", or a file that ends in .toml")
 
 
 def adjusted(

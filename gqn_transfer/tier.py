@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .checkpoint import CheckpointError, read_record, save_checkpoint
+from .choices import refuse_unknown
 
 BASE, PREFIX = "base", "tier."
 """Folder in a tier's checkpoint: the checkpoint of what it stands on; before the names of its own weights."""
@@ -41,9 +42,7 @@ class TierConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TierConfig:
         """The inverse of `dataclasses.asdict`; unknown keys are refused with the list of known ones."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise ValueError(f"unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
+        refuse_unknown(values, (field.name for field in dataclasses.fields(cls)), "keys")
         return cls(**values)
 
 

@@ -51,9 +51,9 @@ def test_config_round_trip() -> None:
 
 
 def test_config_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match=r"Unknown GQNConfig keys: hiden\. Known: .*layers"):
+    with pytest.raises(ValueError, match=r"unknown keys of GQNConfig hiden; known: .*layers"):
         GQNConfig.from_dict({"hiden": 3})
-    with pytest.raises(ValueError, match=r"'resnet'; choose one of conv, conv-small, conv-rays, pyramid"):
+    with pytest.raises(ValueError, match=r"'resnet'; known: conv, conv-small, conv-rays, pyramid"):
         GQNConfig(representation="resnet")
     with pytest.raises(ValueError, match="representation_size must be at least 1, got 0"):
         GQNConfig(representation_size=0)
