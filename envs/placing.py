@@ -80,9 +80,8 @@ class Placer:
         self.things, self.reader = THINGS[scene], FrameReader.of(self.model)
         self.stages: Stages | None = STAGES.get(scene)
         self.arms = FLOOR_ARMS if self.stages else POSE_ARMS if scene == "pose.xml" else ARMS
-        things = ("object", "target")
-        of_body = [self.model.body(body).name in things for body in self.model.geom_bodyid]
-        self._of_things = np.array(of_body)
+        names = [self.model.body(body).name for body in self.model.geom_bodyid]
+        self._of_things = np.isin(names, ("object", "target"))
         self.stage = ""
         """Drawn for this configuration; "" where the scene file has none."""
 
@@ -140,18 +139,21 @@ class Placer:
     def _fingers(self, rng: np.random.Generator) -> np.ndarray:
         """(3,) radians."""
         low, high = self.model.jnt_range[6]
-        kind = "together"
-        if self.stages:
-            kind = str(rng.choice(list(FINGER_SHARES), p=list(FINGER_SHARES.values())))
-            if self.stage in GRIPS:
-                high = WIDEST_GRIP
-                kind = "together"
-            elif self.stages.fist and self.stage in self.stages.at_work and rng.random() < FISTS:
-                kind = "fist"
+        kind = self._fingers_kind(rng)
         if kind == "apart":
             return rng.uniform(low, high, 3)
-        common = rng.uniform(*SHUT) if kind == "fist" else rng.uniform(low, high)
+        common = rng.uniform(*{"fist": SHUT, "open": (low, WIDEST_GRIP)}.get(kind, (low, high)))
         return np.clip(common + rng.uniform(-0.1, 0.1, 3), low, high)
+
+    def _fingers_kind(self, rng: np.random.Generator) -> str:
+        """A key of `FINGER_SHARES`, or "open", to be closed on something."""
+        if self.stages is None:
+            return "together"
+        if self.stage in GRIPS:
+            return "open"
+        if self.stages.fist and self.stage in self.stages.at_work and rng.random() < FISTS:
+            return "fist"
+        return str(rng.choice(list(FINGER_SHARES), p=list(FINGER_SHARES.values())))
 
     def _clear(self) -> None:
         """Put everything but the arm out of its way."""

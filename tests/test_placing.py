@@ -73,7 +73,7 @@ def test_hands_are_often_just_above_what_they_are_to_touch(
     states = placed(scene)
     aside = np.linalg.norm(hands(states)[:, :2] - objects(states)[:, :2], axis=1)
     assert np.mean(aside < 0.06) > 0.25
-    assert np.mean(aside > 0.15) > 0.25
+    assert np.mean(aside > 0.15) > 0.15
 
 
 def test_cans_stand_lie_fly_and_are_held(placed: Callable[[str], list[mujoco.MjData]]) -> None:
