@@ -77,7 +77,7 @@ CONTRASTS: Mapping[str, Callable[[str], tuple[Contrast, ...]]] = MappingProxyTyp
         "tiers-small": lambda _: of_tiers(SOURCES),
         "tasks": lambda task: of_tasks(others(task)[:CONTROL_SOURCES]),
         "sizes": lambda _: of_sizes(*(f"{CORE}-r{size}" for size in SIZES)),
-        "tiers": lambda task: of_tiers(RELATED[task]),
+        "tiers": lambda task: of_tiers(RELATED[task]) if task in RELATED else (),
     }
 )
 """Suite -> task -> its contrasts."""

@@ -31,7 +31,7 @@ def likeness_rows(folder: Path) -> list[Row]:
     found = {path.parent.name: _read(path) for path in sorted((folder / "encoders").glob(f"*/{CODES}"))}
     pairs: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
     for one, other in itertools.combinations(found, 2):
-        if len(found[one]["codes"]) == len(found[other]["codes"]):
+        if _saw_the_same(found[one], found[other]):
             kinds = (seed_apart(one)[0], seed_apart(other)[0])
             pairs[kinds].append(_likeness(found[one], found[other]))
     return [
@@ -44,6 +44,12 @@ def likeness_rows(folder: Path) -> list[Row]:
         }
         for (one, other), each in pairs.items()
     ]
+
+
+def _saw_the_same(one: Arrays, other: Arrays) -> bool:
+    """True if their codes are of the same views: the hand is in the same places."""
+    first, second = one.get(AGREED[0]), other.get(AGREED[0])
+    return first is not None and second is not None and torch.equal(first, second)
 
 
 def _likeness(one: Arrays, other: Arrays) -> tuple[float, ...]:

@@ -75,7 +75,9 @@ def train_source(
             return None
         if config.in_turn and agent.num_timesteps == config.steps * len(agent.policy.heads):
             agent = _with_next_task(agent, config, start, scenes)
-        agent.learn(config.evaluate_every * len(agent.env.tasks), reset_num_timesteps=False)  # type: ignore[union-attr]
+        left = config.steps * len(agent.policy.heads) - agent.num_timesteps  # of all tasks, or of this turn
+        practised = len(agent.env.tasks)  # type: ignore[union-attr]
+        agent.learn(min(config.evaluate_every * practised, left), reset_num_timesteps=False)
         _record(agent, held_out, config, folder, started)
         save_training(agent, folder / AGENT)
     save_encoder(agent, config, start, scenes, folder / ENCODER, facts)
@@ -200,7 +202,7 @@ def _record(
 def _note_agreement(agent: MultiTaskPPO, steps: int, path: Path) -> None:
     """One row for what was learned since the last evaluation, in place of those of a try that was stopped."""
     bound = agent.auxiliary.alignment if hasattr(agent, "auxiliary") else []
-    cosines = torch.cat([*agent.agreement, torch.zeros(0)])
+    cosines = torch.cat([*(one.cpu() for one in agent.agreement), torch.zeros(0)])
     rendering = torch.tensor([float(cosine) for cosine in bound])
     agent.agreement.clear()
     bound.clear()

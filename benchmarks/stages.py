@@ -62,7 +62,9 @@ class Sources:
         own = tuned_settings("gqn-frozen" if "tier" in self.kind else "gqn-finetune")
         if "tier" not in self.kind:  # written out, so that other defaults make other stages
             own = {"encoder_rate": Knobs.encoder_rate, "warm_up": Knobs.warm_up} | own
-        own["batch_size"] = self.batches * own.get("batch_size", ALGORITHMS["ppo"].settings["batch_size"])
+        own = {name: ALGORITHMS["ppo"].settings[name] for name in ("batch_size", "n_steps")} | own
+        for name in {"batch_size", "n_steps", "warm_up"} & own.keys():  # as many updates as of as many tasks
+            own[name] *= self.batches
         settings = tuple(sorted((name, value) for name, value in own.items() if name != "views"))
         kind = KINDS[self.kind]
         return SourceConfig(self.core, self.tasks, self.steps, settings=settings, seed=seed, **kind)
@@ -79,8 +81,8 @@ SMALL = (
     Sources(SOURCES, "tier"), Sources(SOURCES[:1], "tier", steps=3 * STEPS, batches=3),
     Sources(SOURCES[:1], "tier", steps=0),
 )  # fmt: skip
-"""What the small suites start new tasks from. One task for as many steps, and updates, as three is the
-control of their number; a tier that nothing has trained that of its form."""
+"""What the small suites start new tasks from. One task for as many steps, in as many updates, as three is the
+control for the number of steps; a tier that nothing has trained is the one for its form."""
 
 ALL_SOURCES = ("Reach-v0", "Grasp-v0", "Pose-v0", "Press-v0", "Point-v0", "Push-v0")
 """Of the full suites: each is held out once, and the others are its sources, in this order."""

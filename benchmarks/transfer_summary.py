@@ -44,7 +44,7 @@ def summarise_transfer(
     rows = [_start_row(panel, start, known, rng) for start in starts_of(lines)]
     rows += [row for line in lines for row in _rows(panel, line, known, rng)]
     growth = [
-        f"{line.name}, area against source tasks, which are more source steps too: "
+        f"{line.name}, area against the number of source tasks (more tasks also mean more source steps): "
         f"{gains_sentence(growth_of(line, rng))}"
         for line in lines
         if len(line.points) >= TESTED
@@ -71,7 +71,7 @@ def _rows(panel: Panel, line: Line, known: Known, rng: np.random.Generator) -> I
         names = (record.cell.encoder_name for record in group.finished)
         yield {
             "way": line.name,
-            "sources": ", ".join(task.split("-")[0] for task in stage.tasks),
+            "sources": ", ".join(task.split("-")[0] for task in stage.tasks) if stage.steps else "none",
             "source_steps": str(before),
             **_worth(panel, group, rng),
             **_against(panel, group, line.start, before, rng),

@@ -18,6 +18,7 @@ from .cameras import WORKSPACE_CENTRE
 from .frames import FrameReader
 from .geometry import UP
 from .kinematics import HOME, Kinematics, joint_limits
+from .looks import read_look
 from .models import load_model
 from .placed_things import STAGES, THINGS, Stages, on_floor
 from .reach import TARGET_BOX
@@ -77,6 +78,7 @@ class Placer:
         self.model = copy.copy(load_model(scene))
         self.data = mujoco.MjData(self.model)
         self.kinematics = Kinematics(self.model)
+        self.plain = read_look(self.model)
         self.things, self.reader = THINGS[scene], FrameReader.of(self.model)
         self.stages: Stages | None = STAGES.get(scene)
         self.arms = FLOOR_ARMS if self.stages else POSE_ARMS if scene == "pose.xml" else ARMS

@@ -10,7 +10,7 @@ import numpy as np
 
 from .cameras import DOME, FIXED_CAMERA, CameraPose
 from .errors import check_choice
-from .looks import RANDOMIZE, randomize_look
+from .looks import RANDOMIZE, randomize_look, write_look
 from .placing import Placer
 from .registry import find_task
 from .rendering import renderer_for
@@ -21,7 +21,7 @@ SCENE_CAMERAS = ("dome", "held_out", "fixed")
 
 
 PLAIN_SHARE = 0.15
-"""Of scenes with random looks that have the plain one: by chance none has, and tasks mostly do."""
+"""Of scenes with random looks and textures that have the plain ones: by chance none has, and most tasks do."""
 
 
 class SceneArrays(NamedTuple):
@@ -59,7 +59,7 @@ def sample_scenes(
         stage = stages[rng.integers(len(stages))] if len(stages) > 1 else stages[0]
         model, data = stage.model, stage.data
         stage.place(rng)
-        randomize_look(model, rng, _look(rng, randomize))
+        _dress(stage, rng, randomize)
         mujoco.mj_camlight(model, data)  # the lights of this look, not of the last one
         state[:] = scene_state(stage.reader.read(data), model, len(state))
         renderer = renderer_for(model, image_size)
@@ -87,8 +87,12 @@ def _stages(tasks: Sequence[str]) -> list[Placer]:
     return [Placer(file) for file in dict.fromkeys(find_task(task).scene for task in tasks)]
 
 
-def _look(rng: np.random.Generator, randomize: str) -> str:
-    return "none" if randomize == "full" and rng.random() < PLAIN_SHARE else randomize
+def _dress(stage: Placer, rng: np.random.Generator, randomize: str) -> None:
+    """Draw the scene's looks; of random ones some are plain."""
+    if randomize == "full" and rng.random() < PLAIN_SHARE:
+        write_look(stage.model, stage.plain)
+    else:
+        randomize_look(stage.model, rng, randomize)
 
 
 def empty_scenes(scenes: int, views: int, image_size: int, columns: int = len(SCENE_COLUMNS)) -> SceneArrays:

@@ -61,7 +61,8 @@ class PretrainConfig:
     """Weights of background, arm, target and shadow pixels in the training likelihood, the reverse of how
     many there are, and of the fingers if a fifth is given, else as the arm; ones are the plain bound."""
     label_margin: int = 0
-    """Pixels around things that weigh as much as the things: with 0 what is drawn too large costs little."""
+    """Pixels around things that weigh as much as the things: with 0, drawing a thing too large costs
+    little."""
     label_fade: float = 0.0
     """Share of the run, at its end, over which the label weights fade to ones; 0 keeps them. Weights find
     small things, and draw them too large: the pixels around them count less."""

@@ -188,12 +188,20 @@ def test_the_same_generator_state_gives_the_same_mixed_scenes(mixed: SceneArrays
 
 def test_a_scene_does_not_depend_on_the_one_before() -> None:
     tasks = ("Push-v0", "Press-v0", "Pose-v0")
-    at_once = sample_scenes(6, 1, np.random.default_rng(2), tasks=tasks, randomize="full")
-    rng = np.random.default_rng(2)
-    for k in range(6):
+    at_once = sample_scenes(20, 1, np.random.default_rng(3), tasks=tasks, randomize="full")
+    rng = np.random.default_rng(3)
+    for k in range(20):
         one = sample_scenes(1, 1, rng, tasks=tasks, randomize="full")
         for ours, theirs in zip(one, at_once, strict=True):
             np.testing.assert_array_equal(ours[0], theirs[k])
+
+
+def test_some_random_looks_are_the_plain_one() -> None:
+    columns = [SCENE_COLUMNS.index(f"target_{colour}") for colour in ("red", "green", "blue")]
+    looks = ("none", "full")
+    plain, drawn = (sample_scenes(80, 1, np.random.default_rng(0), randomize=look).state for look in looks)
+    alike = (drawn[:, columns] == plain[0, columns]).all(1)
+    assert 0.05 < alike.mean() < 0.3
 
 
 @pytest.mark.parametrize(("tasks", "message"), [(("Reach-v1",), "Reach-v0"), ((), "at least one")])

@@ -40,7 +40,9 @@ def test_sources_are_measured_alone_for_as_long_as_in_their_stage() -> None:
     together = Sources(SOURCES).stage(SEEDS[0])
     for cell in cells:
         assert cell.steps == together.steps
-        defaults = {"encoder_rate": Knobs.encoder_rate, "warm_up": Knobs.warm_up}  # the stage writes them out
+        defaults = {  # the stage writes them out
+            "encoder_rate": Knobs.encoder_rate, "warm_up": Knobs.warm_up, "n_steps": 125,
+        }  # fmt: skip
         assert defaults | cell.agent_options == dict(together.settings)
         assert (cell.method, cell.encoder) == ("gqn-finetune", together.encoder)
 
@@ -69,6 +71,24 @@ def test_a_seed_has_a_stage_of_its_own_and_all_share_what_it_is() -> None:
         assert stage.encoder == CORE or cell.suite == "sizes"
         assert (stage.tier is not None) == (cell.method == "gqn-tier2")
     assert {cell.encoder for cell in cells} == set(PATTERNS)
+
+
+@pytest.mark.parametrize("kind", ["taught", "tier"])
+@pytest.mark.parametrize("count", [3, 4])
+def test_one_task_for_as_many_steps_makes_as_many_updates(kind: str, count: int) -> None:
+    def updates(sources: Sources) -> tuple[int, float]:
+        stage = sources.stage(0)
+        settings = dict(stage.settings)
+        tasks, rollout = len(stage.tasks), settings["n_steps"] * stage.num_envs
+        assert (stage.steps * tasks) % (rollout * tasks) == 0, "whole rollouts"
+        assert rollout % settings["batch_size"] == 0, "whole batches"
+        passes = stage.steps // rollout * settings["n_epochs"]
+        warm_up = settings.get("warm_up", 0) / settings["batch_size"]
+        return passes * (rollout // settings["batch_size"]), warm_up
+
+    several = Sources(ALL_SOURCES[:count], kind)
+    one = Sources(ALL_SOURCES[:1], kind, steps=count * several.steps, batches=count)
+    assert updates(one) == updates(several)
 
 
 def test_stages_and_sizes_are_made_from_any_seed() -> None:
