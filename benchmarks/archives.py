@@ -60,8 +60,9 @@ def import_cells(archive: Path, folder: Path) -> int:
     new = {name: files for name, files in cells.items() if not _has(folder / "cells" / name, files)}
     for name, files in new.items():
         _add(folder / "cells" / name, files)
+    known = {path.name for path in (folder / "encoders").glob("*")}
     for path, content in tables.items():
-        if not (folder / path).exists():
+        if PurePosixPath(path).parts[1] not in known:
             write_bytes(folder / path, content)
     plan(planned, folder)
     return len(new)

@@ -17,6 +17,7 @@ from gqn_transfer.presets import PRESETS, SIZES
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
 
+from .claims import claimed
 from .encoder_report import report_encoder
 from .provenance import provenance
 from .scene_factory import ScenesConfig, make_scenes
@@ -133,7 +134,9 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
     if isinstance(recipe, SourceRecipe):
         start = Path(ready(recipe.stage.encoder, folder, threads, seconds))
         if not isinstance(recipe_of(recipe.stage.encoder), SourceRecipe):
-            _looked_at(start, scenes, place.with_name(START + Path(recipe.stage.encoder).name))
+            with claimed(there := place.with_name(START + Path(recipe.stage.encoder).name)) as ours:
+                if ours:  # else another stage of the same start is at it
+                    _looked_at(start, scenes, there)
         made = _trained_by_tasks(recipe.stage, start, place, scenes[0], seconds)
         return _looked_at(made, scenes, place)
     torch.set_num_threads(threads)

@@ -37,8 +37,8 @@ class Cell(NamedTuple):
     algo: str
     camera: str
     encoder: str
-    """A recipe of `artefacts.ENCODERS`, a shipped name, a checkpoint's path, FILE.py:FUNCTION, or "" for
-    none. "{seed}" in it stands for the cell's own, where every seed has an encoder of its own."""
+    """Name of a recipe (`artefacts.recipe_of`), a shipped name, a checkpoint's path, FILE.py:FUNCTION, or ""
+    for none. "{seed}" in it stands for the cell's own, where every seed has an encoder of its own."""
     seed: int
     steps: int
     """Budget in environment steps, summed over the parallel environments."""

@@ -86,19 +86,29 @@ CONTRASTS: Mapping[str, Callable[[str], tuple[Contrast, ...]]] = MappingProxyTyp
 def decides(panel: Panel) -> bool:
     """True if the panel is one of transfer: its methods run with many encoders each, none of which speaks for
     the method."""
-    return any(record.cell.suite in CONTRASTS for group in panel.groups for record in group.records)
+    return bool(_chosen(panel))
 
 
 def contrasts_of(panel: Panel, rng: np.random.Generator) -> list[tuple[str, Comparison]]:
     """Question and comparison of every contrast whose two sides have finished."""
-    found = []
-    for suite in dict.fromkeys(record.cell.suite for group in panel.groups for record in group.records):
-        for contrast in CONTRASTS.get(suite, lambda _: ())(panel.task):
-            arm, control = (_group_of(side, panel) for side in contrast[1:])
-            result = compare(panel, arm, control, rng) if arm and control else None
-            if result is not None:
-                found.append((contrast.question, result))
-    return found
+    found = [(contrast.question, _compared(contrast, panel, rng)) for contrast in _chosen(panel)]
+    return [(question, result) for question, result in found if result is not None]
+
+
+def first_contrast(panel: Panel, rng: np.random.Generator) -> Comparison | None:
+    """That of the headline; None while one of its sides is not finished, whatever else is."""
+    chosen = _chosen(panel)
+    return _compared(chosen[0], panel, rng) if chosen else None
+
+
+def _chosen(panel: Panel) -> list[Contrast]:
+    suites = dict.fromkeys(record.cell.suite for group in panel.groups for record in group.records)
+    return [one for suite in suites for one in CONTRASTS.get(suite, lambda _: ())(panel.task)]
+
+
+def _compared(contrast: Contrast, panel: Panel, rng: np.random.Generator) -> Comparison | None:
+    arm, control = _group_of(contrast.arm, panel), _group_of(contrast.control, panel)
+    return compare(panel, arm, control, rng) if arm and control else None
 
 
 def contrast_rows(found: list[tuple[str, Comparison]]) -> list[Row]:

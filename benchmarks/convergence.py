@@ -19,6 +19,8 @@ from .stages import seed_apart
 from .texts import Row, number_text
 
 TABLE = "likeness.csv"
+MOST_PAIRS = 500
+"""Of kinds that are compared: each takes 25 ms."""
 Arrays = dict[str, torch.Tensor]
 
 
@@ -30,7 +32,7 @@ def likeness_rows(folder: Path) -> list[Row]:
             return list(csv.DictReader(file))
     found = {path.parent.name: _read(path) for path in sorted((folder / "encoders").glob(f"*/{CODES}"))}
     pairs: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
-    for one, other in itertools.combinations(found, 2):
+    for one, other in _pairs(found):
         if _saw_the_same(found[one], found[other]):
             kinds = (seed_apart(one)[0], seed_apart(other)[0])
             pairs[kinds].append(_likeness(found[one], found[other]))
@@ -44,6 +46,21 @@ def likeness_rows(folder: Path) -> list[Row]:
         }
         for (one, other), each in pairs.items()
     ]
+
+
+def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Encoders of one kind and several seeds, and of one seed and several kinds; the latter only while they
+    are few."""
+    every = list(itertools.combinations(names, 2))
+    kinds = [pair for pair in every if seed_apart(pair[0])[0] == seed_apart(pair[1])[0]]
+    seeds = [pair for pair in every if pair not in kinds and _share_a_seed(*pair)]
+    return kinds + (seeds if len(seeds) <= MOST_PAIRS else [])
+
+
+def _share_a_seed(one: str, other: str) -> bool:
+    """True also where one of them has no seed: what all began with."""
+    (first, seed), (second, its_seed) = seed_apart(one), seed_apart(other)
+    return seed == its_seed or not first.endswith(SEED) or not second.endswith(SEED)
 
 
 def _saw_the_same(one: Arrays, other: Arrays) -> bool:

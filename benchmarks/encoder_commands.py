@@ -42,7 +42,7 @@ def scenes(
         image_size: Pixels, square.
         randomize: Looks: none, colors or full.
         camera: dome, held_out (the wedge no training camera sees) or fixed.
-        tasks: Each scene holds what one of them shows; names from gqn_transfer.envs.TASKS.
+        tasks: Each scene holds what some of them show; names from gqn_transfer.envs.TASKS.
         seed: Of everything random.
         workers: Processes; one per core by default.
     """

@@ -24,6 +24,8 @@ PICTURE_SCENES, PICTURE_SAMPLES, PICTURE_CONTEXTS = 6, 16, 3
 """Rows of the picture; prior samples of each; context views, if the checkpoint was trained with so many."""
 RENDERING_TABLE, CODES = "rendering.csv", "codes.npz"
 """Files of an encoder's folder."""
+REPORTED = ("probes.csv", "predictions.png", RENDERING_TABLE, CODES)
+"""All that `report_encoder` writes."""
 RENDERING_COLUMNS = ("figure", "contexts", "value")
 DRAWN_SCENES, DRAWN_CONTEXTS = 200, (1, 3)
 """Held-out scenes that are predicted, and from how many views."""

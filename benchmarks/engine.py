@@ -168,7 +168,7 @@ class _Queue:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Until every job has ended or the time is up."""
-        waiting = list(jobs)
+        waiting, place = list(jobs), {job: number for number, job in enumerate(jobs)}
         while waiting or self.running:
             if time_is_up(self.until):
                 waiting = []
@@ -179,6 +179,7 @@ class _Queue:
                 if outcome is Outcome.BUSY:
                     self._come_back(job)
                     waiting.append(job)
+                    waiting.sort(key=place.__getitem__)  # where it stood
                 elif not isinstance(job, str):
                     self.shown.cell(job, outcome)
                 elif isinstance(outcome, Outcome):  # stopped or failed: its cells cannot begin

@@ -11,9 +11,9 @@ from .statistics import Estimate, Ratio, two_digits
 
 LIKE = 0.05
 """Ratios within 5 % of one are "about as many"."""
-CLEAR_PAIRS, LUCKY = 5, 17
-"""Seeds from which on an interval above 1 is called clear. With three, two equal methods have one in 6 % of
-simulated comparisons, with five in 1 %: the bootstrap of so few pairs is too narrow."""
+CLEAR_PAIRS, LUCKY = 5, {2: 5, 3: 17}
+"""Seeds from which on an interval above 1 is called clear. The bootstrap of fewer pairs is too narrow: in
+simulated comparisons two equal methods have one in 6 % with three, up to 22 % with two, 1 % with five."""
 
 
 def panel_headline(panel: Panel, comparison: Comparison | None) -> str:
@@ -40,12 +40,18 @@ def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
     note = f" ({waiting} not measured yet)" if waiting else ""
     few = min(one.ratio.pairs for one in known)
     how = "Clearly fewer" if few >= CLEAR_PAIRS else "Fewer"
-    seeds = (
-        ""
-        if few >= CLEAR_PAIRS
-        else f" ({few} seeds: one of {LUCKY} comparisons of equal methods would say the same)"
-    )
-    return f"{how} interactions than {_baselines(known)}: {', '.join(counts)} settings{note}{seeds}."
+    doubt = _doubt(few) if any(any(each) for each in clear.values()) else ""
+    return f"{how} interactions than {_baselines(known)}: {', '.join(counts)} settings{note}{doubt}."
+
+
+def _doubt(pairs: int) -> str:
+    """What intervals from so few pairs of seeds are worth."""
+    if pairs >= CLEAR_PAIRS:
+        return ""
+    seeds = f"{pairs} seed{'s' * (pairs != 1)}"
+    if pairs not in LUCKY:
+        return f" ({seeds}: too few to tell from chance)"
+    return f" ({seeds}: of two equal methods one in {LUCKY[pairs]} comparisons would say the same)"
 
 
 def ratio_note(found: Ratio) -> str:

@@ -67,18 +67,15 @@ def raw_pixels(
     """One task and camera of the comparison, tuned, with the oracle that its threshold comes from unless
     another part of its suite has it; encoders of the task's family unless another is named."""
     family, budget = family or FAMILY_OF.get(task, EVERY_TASK), RAW_PIXELS_BUDGETS[task, camera]
-    budgets = {"state": ORACLE_BUDGETS[task]} if oracle else {}
-    options = {"evaluate_every": every(budget)} | options
-    return grid(
-        suite,
-        [task],
-        [camera],
-        budgets | dict.fromkeys(methods, budget),
-        seeds,
-        family,
-        tuned=True,
-        **options,
-    )
+    first = [{"state": ORACLE_BUDGETS[task]}] if oracle else []
+    return tuple(
+        cell
+        for budgets in (*first, dict.fromkeys(methods, budget))
+        for cell in grid(
+            suite, [task], [camera], budgets, seeds, family, tuned=True,
+            **{"evaluate_every": every(max(budgets.values()))} | options,
+        )
+    )  # fmt: skip
 
 
 def every(budget: int) -> int:
@@ -86,13 +83,16 @@ def every(budget: int) -> int:
     return max(1, budget // EVALUATIONS // 10_000) * 10_000
 
 
-def pilot(camera: str, methods: Mapping[str, int], seeds: Iterable[int]) -> tuple[Cell, ...]:
-    """Grasp and Pose with settings tuned on Reach and with those of nobody, to choose from."""
-    tasks = ("Grasp-v0", "Pose-v0")
+def pilot(method: str, camera: str = "fixed", seeds: Iterable[int] = PILOT_SEEDS) -> tuple[Cell, ...]:
+    """Grasp and Pose with settings tuned on Reach and with those of nobody, to choose from; as many views."""
+    steps = PILOT_STEPS // 2 if method == "state" else PILOT_STEPS
+    how: dict[str, Any] = {"evaluate_every": 20_000} | ({} if method == "state" else {"views": 3})
     return tuple(
         cell
         for tuned in (True, False)
-        for cell in grid("pilot", tasks, [camera], methods, seeds, "core", tuned=tuned, evaluate_every=20_000)
+        for cell in grid(
+            "pilot", ("Grasp-v0", "Pose-v0"), [camera], {method: steps}, seeds, "core", tuned=tuned, **how
+        )
     )
 
 
@@ -109,9 +109,10 @@ RAW_PIXELS_SUITES: Mapping[str, Suite] = MappingProxyType(
         "pilot": Suite(
             "Grasp and Pose, with and without Reach's settings: sets budgets and settings, is no result",
             (
-                *pilot("fixed", {"gqn-frozen": PILOT_STEPS}, PILOT_SEEDS),
-                *pilot("moving", {"gqn-frozen": PILOT_STEPS}, PILOT_SEEDS),
-                *pilot("fixed", {"state": PILOT_STEPS // 2, "pixels": PILOT_STEPS}, PILOT_SEEDS[:1]),
+                *pilot("gqn-frozen"),
+                *pilot("gqn-frozen", "moving"),
+                *pilot("state", seeds=PILOT_SEEDS[:1]),
+                *pilot("pixels", seeds=PILOT_SEEDS[:1]),
             ),
         ),
         "raw-pixels-long": Suite(

@@ -44,7 +44,7 @@ class ScenesConfig:
     seed: int = 0
     """Of everything random in both splits."""
     tasks: tuple[str, ...] = ("Reach-v0",)
-    """Each scene holds what one of them shows."""
+    """Each scene holds what some of them show; tasks that show the same count as one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", tuple(self.tasks))  # JSON has lists

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Sized:
     """Numbers of the code r."""
     sources: int
     """Tasks that have trained on it."""
+    all_else: tuple[object, ...]
+    """What its encoder and its agent are beside: equal where sizes are compared."""
     group: Group
 
     @property
@@ -40,9 +42,11 @@ class Sized:
 
 def sized(panel: Panel) -> list[Sized]:
     """Groups on frozen codes of a recipe, rising in size; none where sizes are not what is compared."""
-    found = [one for group in panel.groups_of(["gqn-frozen"]) if (one := _sized(group)) is not None]
-    if len({one.size for one in found}) < FEWEST:
-        return []
+    alike: dict[tuple[object, ...], list[Sized]] = {}
+    for group in panel.groups_of(["gqn-frozen"]):
+        if (one := _sized(group)) is not None:
+            alike.setdefault(one.all_else, []).append(one)
+    found = [one for each in alike.values() if len({one.size for one in each}) >= FEWEST for one in each]
     return sorted(found, key=lambda one: (one.sources, one.size))
 
 
@@ -78,7 +82,10 @@ def _sized(group: Group) -> Sized | None:
     if not isinstance(recipe, Recipe):
         return None
     sources = len(stage.stage.tasks) if isinstance(stage, SourceRecipe) else 0
-    return Sized(PRESETS[recipe.preset].model.representation_size, sources, group)
+    preset = PRESETS[recipe.preset]
+    any_size = replace(preset, model=replace(preset.model, representation_size=1))
+    all_else = (recipe.scenes, str(any_size), sources, group.cell.options)
+    return Sized(preset.model.representation_size, sources, all_else, group)
 
 
 @functools.cache

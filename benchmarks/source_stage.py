@@ -34,6 +34,7 @@ from gqn_transfer.scenes import Scenes
 
 from .cell_files import CONFIG, DONE
 from .curves import CurveRow, append_row, rewind_curve
+from .encoder_report import REPORTED
 from .evaluation import evaluate
 from .interrupted import AGENT
 from .provenance import changes
@@ -61,8 +62,10 @@ def train_source(
     """
     _check_tasks(config.tasks)
     facts = {"start": read_record(start)["fingerprint"]} | dict(facts)
+    if not ((folder / AGENT).exists() or (folder / ENCODER).exists()):
+        _clear(folder, config)  # its tables alone may have been imported
     _refuse_another(config, folder, facts["start"])
-    if (folder / DONE).exists() and (folder / ENCODER).exists():  # its tables alone may have been imported
+    if (folder / DONE).exists():
         return folder / ENCODER
     torch.set_num_threads(1)
     until, (agent, seconds_before) = time.monotonic() + seconds, _begin(config, start, folder, scenes, facts)
@@ -155,10 +158,11 @@ def _can_go_on(folder: Path, facts: Mapping[str, Any]) -> bool:
 
 
 def _clear(folder: Path, config: SourceConfig) -> None:
-    """Remove what an earlier try has left."""
+    """Remove what an earlier try, or an archive, has left."""
     shutil.rmtree(folder / AGENT, ignore_errors=True)
-    for table in (*(_curve(folder, task) for task in config.tasks), folder / GRADIENTS):
-        table.unlink(missing_ok=True)
+    tables = (GRADIENTS, CONFIG, DONE, *REPORTED)
+    for path in (*(_curve(folder, task) for task in config.tasks), *(folder / name for name in tables)):
+        path.unlink(missing_ok=True)
 
 
 def _steps(agent: MultiTaskPPO) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .contrasts import contrasts_of
+from .contrasts import contrasts_of, decides, first_contrast
 from .curves import Floats
 from .groups import Group, Panel
 from .headlines import panel_headline
@@ -68,8 +68,8 @@ def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
     contrasts = contrasts_of(panel, rng)
     first, against = headline_pair(lines) or (headliner(panel), strongest_baseline(panel))
     main = found.get((first.label, against.label)) if first and against else None
-    if contrasts:
-        main = contrasts[0][1]
+    if decides(panel):
+        main = first_contrast(panel, rng)
     rows = [_row(panel, group, summarise(panel, group, rng), found) for group in panel.groups]
     return Analysis(panel, panel_headline(panel, main), main, found, contrasts, rows)
 

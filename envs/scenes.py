@@ -21,7 +21,7 @@ SCENE_CAMERAS = ("dome", "held_out", "fixed")
 
 
 PLAIN_SHARE = 0.15
-"""Of scenes with random looks and textures that have the plain ones: by chance none has, and most tasks do."""
+"""Of scenes with random looks and textures that have the plain ones, as most tasks do: by chance none has."""
 
 
 class SceneArrays(NamedTuple):

@@ -54,12 +54,13 @@ def test_what_is_told_of_encoders_comes_along(tmp_path: Path) -> None:
     for name in ("Reach-v0.csv", "config.json", "done.json", "encoder/weights.safetensors", "notes.txt"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("here")
-    (other / "encoders" / "stage").mkdir(parents=True)
-    (other / "encoders" / "stage" / "config.json").write_text("there")
     export_cells(one, tmp_path / "one.zip")
     import_cells(tmp_path / "one.zip", other)
     found = {path.name: path.read_text() for path in (other / "encoders" / "stage").iterdir()}
-    assert found == {"Reach-v0.csv": "here", "config.json": "there", "done.json": "here"}
+    assert found == dict.fromkeys(("Reach-v0.csv", "config.json", "done.json"), "here")
+    (other / "encoders" / "stage" / "done.json").unlink()
+    import_cells(tmp_path / "one.zip", other)
+    assert not (other / "encoders" / "stage" / "done.json").exists(), "what is here is left alone"
 
 
 def test_a_cell_with_another_result_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from gqn_transfer.benchmarks.source_stage import train_source
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.encoder import load_encoder, load_gqn
 from gqn_transfer.envs.vector import ArmVectorEnv
-from gqn_transfer.files import read_json
+from gqn_transfer.files import read_json, write_json, write_text
 from gqn_transfer.presets import PRESETS
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
@@ -169,6 +169,21 @@ def test_a_stage_does_not_go_on_under_other_code(
     assert "starts anew: what was kept is of other sources" in capsys.readouterr().err
     assert not (tmp_path / "agent").exists()
     assert read_json(tmp_path / "config.json")["versions"]["sources"] == "new"
+
+
+def test_imported_tables_are_no_stage(
+    start: Path, scenes: tuple[Scenes, Scenes], stage: Path, tmp_path: Path
+) -> None:
+    """Also where they are of another start: this one is trained here, from its beginning."""
+    for name in ("Reach-v0.csv", "Press-v0.csv", "done.json", "gradients.csv"):
+        shutil.copy(stage / name, tmp_path / name)
+    known = read_json(stage / "config.json") | {"start": "another"}
+    write_json(tmp_path / "config.json", known)
+    write_text(tmp_path / "probes.csv", "of another machine")
+    assert train_source(config_of(start), start, tmp_path, scenes[0], {}, seconds=-1) is None
+    assert read_curve(tmp_path / "Reach-v0.csv").steps.tolist() == [0]
+    assert not (tmp_path / "done.json").exists()
+    assert not (tmp_path / "probes.csv").exists()
 
 
 def test_another_stages_folder_is_refused(

@@ -95,7 +95,8 @@ def test_tiers_of_the_comparison_hold_all_tasks_once() -> None:
     for cell in cells:
         pixels = RAW_PIXELS_BUDGETS[cell.task, cell.camera]
         assert cell.steps == (ORACLE_BUDGETS[cell.task] if cell.method == "state" else pixels)
-        assert pixels // cell.run_options["evaluate_every"] in range(40, 80)
+        assert cell.steps // cell.run_options["evaluate_every"] in range(10, 80)
+        assert cell.run_options["evaluate_every"] == 10_000 or cell.steps >= 800_000
     reach = {cell.method for cell in cells if (cell.task, cell.camera) == ("Reach-v0", "fixed")}
     assert reach == set(METHODS) - {"gqn-tier2"}
     for cell in cells:  # the strongest raw pixels that are known are in every panel

@@ -14,6 +14,7 @@ from gqn_transfer.benchmarks.convergence import likeness_rows
 from gqn_transfer.benchmarks.curves import CurveRow, append_row
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
+from gqn_transfer.benchmarks.headlines import suite_headline
 from gqn_transfer.benchmarks.records import EncoderRecord, read_encoders, read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.size_figure import size_figure
@@ -161,7 +162,7 @@ def test_the_headline_compares_all_source_tasks_with_none(tmp_path: Path) -> Non
     page = write_report(tmp_path)
     text = page.read_text()
     assert "Fewer interactions than their controls (gqn-frozen (jaco-core" in text
-    assert "3 seeds: one of 17 comparisons of equal methods would say the same" in text
+    assert "3 seeds: of two equal methods one in 17 comparisons would say the same" in text
     assert "What tasks learned before it are worth" in text
     table = (page.parent / "transfer.csv").read_text().splitlines()
     assert len(table) == 1 + 2 * (1 + 5)
@@ -283,6 +284,30 @@ def test_so_it_has_in_the_full_suites(name: str) -> None:
                 assert (method, encoder, *sorted(options.items())) in known, (task, encoder)
 
 
+def test_no_other_pair_makes_the_headline_while_the_first_is_not_finished(tmp_path: Path) -> None:
+    cells = [c for c in TRANSFER_SUITES["tasks-small"].cells if c.encoder != stages.Sources(SOURCES).pattern]
+    write_cells(tmp_path, cells)
+    point, _ = panels_of(read_suite(tmp_path))
+    found = analyse(point, np.random.default_rng(0))
+    assert found.main is None
+    assert [question for question, _ in found.contrasts] == ["one source task or none"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "says"),
+    [
+        (1, "(1 seed: too few to tell from chance)"),
+        (2, "(2 seeds: of two equal methods one in 5 comparisons would say the same)"),
+        (3, "(3 seeds: of two equal methods one in 17"),
+    ],
+)
+def test_few_seeds_are_doubted_where_something_is_claimed(seeds: int, says: str, tmp_path: Path) -> None:
+    cells = TRANSFER_SUITES["tasks-small"].cells
+    write_cells(tmp_path / "some", [cell for cell in cells if cell.seed < SEEDS[0] + seeds])
+    mains = [analyse(one, np.random.default_rng(0)).main for one in panels_of(read_suite(tmp_path / "some"))]
+    assert (says in suite_headline(mains)) == any(one is not None and one.ratio.low > 1 for one in mains)
+
+
 def test_a_tiers_headline_is_against_heads_of_its_size(tmp_path: Path) -> None:
     point, _ = suite(tmp_path, "tiers-small")
     main = analyse(point, np.random.default_rng(0)).main
@@ -307,9 +332,13 @@ def test_how_alike_encoders_have_become_is_told_kind_by_kind(tmp_path: Path) -> 
         place = tmp_path / "encoders" / name / "codes.npz"
         np.savez(place, codes=values.astype(np.float16), hand=hand, target=target)
     rows = {(row["one"], row["other"]): row for row in likeness_rows(tmp_path)}
-    assert {pair: row["pairs"] for pair, row in rows.items()} == {("a", "a"): "1", ("a", "b"): "2"}
+    assert {pair: row["pairs"] for pair, row in rows.items()} == {("a", "a"): "1", ("a", "b"): "1"}
     assert float(rows["a", "a"]["cka"]) > 0.99, "turned codes are alike"
     assert float(rows["a", "a"]["hand"]) < 0.9, "but not in the same numbers"
     assert float(rows["a", "b"]["cka"]) < 0.1
+    place = tmp_path / "encoders" / "other-scenes-seed30"
+    place.mkdir()
+    np.savez(place / "codes.npz", codes=told.astype(np.float16), hand=hand[::-1], target=target)
+    assert len(likeness_rows(tmp_path)) == len(rows), "codes of other views are not compared"
     (tmp_path / "encoders" / "likeness.csv").write_text("one,other\nthis,that\n")
     assert likeness_rows(tmp_path) == [{"one": "this", "other": "that"}]
