@@ -9,7 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,11 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def sources_digest() -> str:
+def sources_digest(packages: Sequence[str] = ()) -> str:
     """16 hex digits of the code that decides what a cell gives, and of the arm's files; not of the code that
-    reports it."""
+    reports it. packages: of `DECISIVE`, all by default."""
     digest = hashlib.sha256()
-    for package in DECISIVE:
+    for package in packages or DECISIVE:
         spec = importlib.util.find_spec(package)
         assert spec is not None
         assert spec.origin is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,15 @@ from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.reference import reference_renders
 from gqn_transfer.envs.registry import find_task
 from gqn_transfer.envs.scenes import SCENE_CAMERAS, sample_scenes, scene_columns
+from gqn_transfer.files import read_json, write_json
 from gqn_transfer.reference import write_reference
-from gqn_transfer.scenes import Scenes, finish, write_shard
+from gqn_transfer.scenes import Scenes, ScenesError, finish, write_shard
 
-from .provenance import library_versions
+from .provenance import library_versions, sources_digest
 from .shard_jobs import Job, claim, missing_shards, run_jobs
 
+CODE = "code.json"
+"""In a folder of scenes: the code that draws them."""
 TEST_SPLIT_KEY = 1
 """Spawn key of the held-out split: its seeds never meet the training split's."""
 
@@ -72,8 +76,21 @@ def make_scenes(config: ScenesConfig, folder: Path, workers: int | None = None) 
     claim(folder, config.as_json)
     sizes = {"train": config.scenes, "test": config.test_scenes}
     jobs = [job for split, size in sizes.items() for job in missing_shards(folder, split, size)]
+    _refuse_a_mixture(folder, jobs)
     run_jobs({job: partial(_render_shard, config, folder, job) for job in jobs}, workers)
     return _open_or_finish(folder / "train", config), _open_or_finish(folder / "test", config)
+
+
+def _refuse_a_mixture(folder: Path, jobs: Sequence[Job]) -> None:
+    """ScenesError if scenes are missing beside others that other code has drawn; finished folders stay."""
+    path, code = folder / CODE, {"sources": sources_digest(("gqn_transfer.envs",))}
+    begun = any(folder.glob("*/shard-*"))
+    if jobs and begun and (not path.exists() or read_json(path) != code):
+        raise ScenesError(
+            f"{folder} was begun by other code of the environments: delete it, or choose another --out"
+        )
+    if jobs and not begun:
+        write_json(path, code)
 
 
 def _render_shard(config: ScenesConfig, folder: Path, job: Job) -> None:

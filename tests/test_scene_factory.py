@@ -109,6 +109,16 @@ def test_finished_scenes_are_not_rendered_again(tmp_path: Path, monkeypatch: pyt
     assert isinstance(train, Scenes)
 
 
+def test_a_folder_is_not_finished_by_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_scenes(CONFIG, tmp_path / "whole")
+    make_scenes(CONFIG, tmp_path / "half")
+    _remove(shard_path(tmp_path / "half" / "test", 0))
+    monkeypatch.setattr(scene_factory, "sources_digest", lambda _: "other")
+    make_scenes(CONFIG, tmp_path / "whole")
+    with pytest.raises(ScenesError, match="was begun by other code of the environments: delete it"):
+        make_scenes(CONFIG, tmp_path / "half")
+
+
 def test_only_missing_shards_are_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_scenes(CONFIG, tmp_path)
     _remove(shard_path(tmp_path / "train", 2))
