@@ -20,7 +20,7 @@ from .work import plan
 CELL_FILES = (CONFIG, CURVE, DONE)
 """Of a cell, the last one written last here too."""
 ENCODER_FILES = ("*.csv", CONFIG, DONE)
-"""Of a suite's own encoders: what reports tell of them; their weights stay."""
+"""Of a suite's own encoders: their tables; weights, codes and pictures stay."""
 
 
 def export_cells(folder: Path, archive: Path) -> int:

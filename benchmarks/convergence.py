@@ -26,11 +26,13 @@ Arrays = dict[str, torch.Tensor]
 
 def likeness_rows(folder: Path) -> list[Row]:
     """One row for each two kinds of encoders in `folder`/encoders, a kind with itself too: means over pairs
-    of their seeds. Where codes are left out (in committed results) the table that was made of them."""
-    if (table := folder / "encoders" / TABLE).exists():
+    of their seeds. Where codes are left out, as in committed results, what `encoders/likeness.csv` says:
+    a copy of a report's."""
+    found = {path.parent.name: _read(path) for path in sorted((folder / "encoders").glob(f"*/{CODES}"))}
+    table = folder / "encoders" / TABLE
+    if not found and table.exists():
         with table.open(encoding="utf-8") as file:
             return list(csv.DictReader(file))
-    found = {path.parent.name: _read(path) for path in sorted((folder / "encoders").glob(f"*/{CODES}"))}
     pairs: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
     for one, other in _pairs(found):
         if _saw_the_same(found[one], found[other]):

@@ -341,4 +341,7 @@ def test_how_alike_encoders_have_become_is_told_kind_by_kind(tmp_path: Path) -> 
     np.savez(place / "codes.npz", codes=told.astype(np.float16), hand=hand[::-1], target=target)
     assert len(likeness_rows(tmp_path)) == len(rows), "codes of other views are not compared"
     (tmp_path / "encoders" / "likeness.csv").write_text("one,other\nthis,that\n")
+    assert len(likeness_rows(tmp_path)) == len(rows), "codes that are there have the say"
+    for path in (tmp_path / "encoders").glob("*/codes.npz"):
+        path.unlink()
     assert likeness_rows(tmp_path) == [{"one": "this", "other": "that"}]
