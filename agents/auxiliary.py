@@ -58,7 +58,7 @@ class AuxiliaryBound:
         encoder: Encoder = policy.features_extractor.eyes.encoder  # type: ignore[union-attr, assignment]
         self.model = model.to(policy.device)
         self.model.representation = encoder.representation  # type: ignore[assignment]
-        decoder = RenderingDecoder(self.model, PRESET.label_weights)
+        decoder = RenderingDecoder(self.model, PRESET.label_weights, margin=PRESET.label_margin)
         self.objective = Objective(self.model, {"rendering": decoder}, {"rendering": 1.0}, VIEWS - 1)
         self.weight, self.progress, self.batch = weight, progress, batch or BATCH
         self.match: Tensor | None = None
