@@ -88,14 +88,11 @@ def make_multitask_agent(
     return agent
 
 
-def add_rendering(
-    agent: MultiTaskPPO, model: GQN, scenes: SceneSource, weight: float = 1.0, batch: int | None = None
-) -> None:
+def add_rendering(agent: MultiTaskPPO, model: GQN, scenes: SceneSource, weight: float = 1.0) -> None:
     """Let the GQN's bound train the encoder too: half on `scenes`, half on the states that the tasks' agents
     meet, as `SceneCollector`s around the tasks' environments keep them.
 
-    model: the GQN that the encoder is of; its generator is trained on, at the end of its schedule. batch:
-    scenes of a step, both halves together, `RENDERED` by default.
+    model: the GQN that the encoder is of; its generator is trained on, at the end of its schedule.
     """
     met = Together(collectors_in(agent.get_env()))
     agent.auxiliary = AuxiliaryBound(
@@ -105,7 +102,7 @@ def add_rendering(
         weight,
         agent.recipe.seed,
         progress=lambda: SCHEDULE_STEPS,
-        batch=batch or RENDERED,
+        batch=RENDERED,
     )
 
 
@@ -206,7 +203,7 @@ def _hand_on(agent: MultiTaskPPO, grown: MultiTaskPPO) -> None:
     known = [(ours, theirs) for ours, theirs in pairs if ours in before.state]
     if hasattr(agent, "auxiliary"):
         bound = agent.auxiliary
-        add_rendering(grown, bound.model, bound.sources[0], bound.weight, bound.batch)
+        add_rendering(grown, bound.model, bound.sources[0], bound.weight)
         grown.auxiliary.rng = bound.rng
         known += [(weight, weight) for weight in bound.model.generator.parameters() if weight in before.state]
     for ours, theirs in known:

@@ -6,7 +6,7 @@ Chosen before any of them ran; the first one of a suite makes its headline.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -89,16 +89,9 @@ def decides(panel: Panel) -> bool:
     return bool(_chosen(panel))
 
 
-def contrasts_of(panel: Panel, rng: np.random.Generator) -> list[tuple[str, Comparison]]:
-    """Question and comparison of every contrast whose two sides have finished."""
-    found = [(contrast.question, _compared(contrast, panel, rng)) for contrast in _chosen(panel)]
-    return [(question, result) for question, result in found if result is not None]
-
-
-def first_contrast(panel: Panel, rng: np.random.Generator) -> Comparison | None:
-    """That of the headline; None while one of its sides is not finished, whatever else is."""
-    chosen = _chosen(panel)
-    return _compared(chosen[0], panel, rng) if chosen else None
+def contrasts_of(panel: Panel, rng: np.random.Generator) -> list[tuple[str, Comparison | None]]:
+    """Question and comparison of every contrast, None while one of its sides is not finished."""
+    return [(contrast.question, _compared(contrast, panel, rng)) for contrast in _chosen(panel)]
 
 
 def _chosen(panel: Panel) -> list[Contrast]:
@@ -111,8 +104,8 @@ def _compared(contrast: Contrast, panel: Panel, rng: np.random.Generator) -> Com
     return compare(panel, arm, control, rng) if arm and control else None
 
 
-def contrast_rows(found: list[tuple[str, Comparison]]) -> list[Row]:
-    """One row for each, in the order of the suite."""
+def contrast_rows(found: Sequence[tuple[str, Comparison | None]]) -> list[Row]:
+    """One row for each that is there, in the order of the suite."""
     return [
         {
             "question": question,
@@ -123,6 +116,7 @@ def contrast_rows(found: list[tuple[str, Comparison]]) -> list[Row]:
             "area_difference": area_text(one.area),
         }
         for question, one in found
+        if one is not None
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gqn_transfer.similarity import linear_cka, probe_agreement
+from gqn_transfer.similarity import agreement_where_shown, linear_cka
 
 from .encoder_report import AGREED, CODES
 from .source_config import SEED
@@ -53,9 +54,12 @@ def likeness_rows(folder: Path) -> list[Row]:
 def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
     """Encoders of one kind and several seeds, and of one seed and several kinds; the latter only while they
     are few."""
-    every = list(itertools.combinations(names, 2))
-    kinds = [pair for pair in every if seed_apart(pair[0])[0] == seed_apart(pair[1])[0]]
-    seeds = [pair for pair in every if pair not in kinds and _share_a_seed(*pair)]
+    kinds, seeds = [], []
+    for one, other in itertools.combinations(names, 2):
+        if seed_apart(one)[0] == seed_apart(other)[0]:
+            kinds.append((one, other))
+        elif _share_a_seed(one, other):
+            seeds.append((one, other))
     return kinds + (seeds if len(seeds) <= MOST_PAIRS else [])
 
 
@@ -74,14 +78,8 @@ def _saw_the_same(one: Arrays, other: Arrays) -> bool:
 def _likeness(one: Arrays, other: Arrays) -> tuple[float, ...]:
     """Linear CKA, and how much of each quantity the first one's linear probe reads from the second's."""
     ours, theirs = one["codes"], other["codes"]
-    return linear_cka(ours, theirs), *(_agreement(ours, theirs, one.get(name)) for name in AGREED)
-
-
-def _agreement(one: torch.Tensor, other: torch.Tensor, quantity: torch.Tensor | None) -> float:
-    if quantity is None or one.shape != other.shape:
-        return float("nan")
-    shown = quantity.any(1)
-    return probe_agreement(one[shown], other[shown], quantity[shown])
+    read = (agreement_where_shown(ours, theirs, one[name]) if name in one else math.nan for name in AGREED)
+    return linear_cka(ours, theirs), *read
 
 
 def _read(path: Path) -> Arrays:

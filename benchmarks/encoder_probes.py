@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -72,6 +73,14 @@ def probed(
         dict(zip(met, in_tasks, strict=True)),
         {task: nearest_distance(seen_often.codes, frames.codes) / usual for task, frames in met.items()},
     )
+
+
+def codes_of_views(folder: Path, scenes: Scenes, count: int, device: torch.device) -> torch.Tensor:
+    """Codes (N, C) of every view of the first `count` scenes, each by itself, scene by scene."""
+    encoder = Compact(load_encoder(folder)).to(device)
+    views = range(scenes.meta["views"])
+    each = [encode_scenes(encoder, scenes, count, view, precision="fp32") for view in views]
+    return torch.stack(each, 1).flatten(0, 1).cpu()
 
 
 def nearest_distance(known: torch.Tensor, codes: torch.Tensor) -> float:

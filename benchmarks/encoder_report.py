@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gqn_transfer.compact import Compact
-from gqn_transfer.encoder import encode_scenes, load_encoder, load_gqn
+from gqn_transfer.encoder import load_gqn
 from gqn_transfer.evaluation import PAPER_SIGMA, Protocol, in_batches, possible_contexts, rendering_figures
 from gqn_transfer.files import csv_text, write_atomic, write_bytes, write_text
 from gqn_transfer.prediction_samples import prediction_samples
@@ -17,7 +16,7 @@ from gqn_transfer.scenes import Scenes
 from gqn_transfer.subject import Subject, read_subject
 
 from .drawings import figure_png
-from .encoder_probes import CPU, probed
+from .encoder_probes import CPU, codes_of_views, probed
 from .prediction_figure import prediction_figure
 
 PICTURE_SCENES, PICTURE_SAMPLES, PICTURE_CONTEXTS = 6, 16, 3
@@ -64,10 +63,9 @@ def rendering_csv(subject: Subject, test: Scenes) -> str:
 def write_codes(subject: Subject, test: Scenes, path: Path) -> None:
     """Codes (N, C) of every view of the first held-out scenes, by itself, and the places (N, 3) of hand and
     target, for comparisons with other encoders; float16 and float32, scene by scene."""
-    encoder, views = Compact(load_encoder(subject.folder)), test.meta["views"]
-    each = [encode_scenes(encoder, test, CODED_SCENES, view, precision="fp32") for view in range(views)]
-    arrays = {"codes": torch.stack(each, 1).flatten(0, 1).numpy().astype(np.float16)}
-    state = np.repeat(test.all_state()[:CODED_SCENES], views, axis=0)
+    codes = codes_of_views(subject.folder, test, CODED_SCENES, CPU)
+    arrays = {"codes": codes.numpy().astype(np.float16)}
+    state = np.repeat(test.all_state()[:CODED_SCENES], test.meta["views"], axis=0)
     for quantity in quantities(test.meta["state_columns"]):
         if quantity.name in AGREED:
             arrays[quantity.name] = state[:, quantity.columns].astype(np.float32)

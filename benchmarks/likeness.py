@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from gqn_transfer.compact import Compact
-from gqn_transfer.encoder import encode_scenes, load_encoder
-from gqn_transfer.probes import Quantity, quantities
-from gqn_transfer.similarity import linear_cka, probe_agreement
+from gqn_transfer.probes import quantities
+from gqn_transfer.similarity import agreement_where_shown, linear_cka
 
 from .checkpoint_evaluation import Evaluated, Ground
+from .encoder_probes import codes_of_views
 from .encoder_report import AGREED
 
 
@@ -37,32 +37,23 @@ def likenesses(ground: Ground, checkpoints: Mapping[str, Evaluated]) -> list[Lik
     itself: many more than a code has numbers, or unrelated codes would look alike."""
     if len(checkpoints) < 2:
         return []
-    codes = {label: _codes(one, ground) for label, one in checkpoints.items()}
+    codes = {
+        label: codes_of_views(one.subject.folder, ground.test, ground.count, ground.device)
+        for label, one in checkpoints.items()
+    }
     state = ground.test.all_state()[: ground.count]
     views = np.repeat(state, ground.test.meta["views"], axis=0)
-    known = {one.name: one for one in quantities(ground.test.meta["state_columns"])}
+    known = {
+        one.name: torch.from_numpy(views[:, one.columns]).float()
+        for one in quantities(ground.test.meta["state_columns"])
+    }
     return [
         Likeness(
             one, other, linear_cka(codes[one], codes[other]),
-            *(_agreement(codes[one], codes[other], known.get(name), views) for name in AGREED),
+            *(
+                agreement_where_shown(codes[one], codes[other], known[name]) if name in known else math.nan
+                for name in AGREED
+            ),
         )
         for one, other in itertools.combinations(checkpoints, 2)
     ]  # fmt: skip
-
-
-def _codes(one: Evaluated, ground: Ground) -> torch.Tensor:
-    """(count * views, C), scene by scene, so that halves share no scene."""
-    encoder = Compact(load_encoder(one.subject.folder)).to(ground.device)
-    found = [
-        encode_scenes(encoder, ground.test, ground.count, view, precision="fp32")
-        for view in range(ground.test.meta["views"])
-    ]
-    return torch.stack(found, 1).flatten(0, 1).cpu()
-
-
-def _agreement(one: torch.Tensor, other: torch.Tensor, quantity: Quantity | None, state: np.ndarray) -> float:
-    if quantity is None or one.shape != other.shape:
-        return float("nan")
-    shown = torch.from_numpy(quantity.shown_in(state))  # else what is read is whether it is there at all
-    values = torch.from_numpy(state[:, quantity.columns]).float()
-    return probe_agreement(one[shown], other[shown], values[shown])

@@ -62,11 +62,10 @@ def train_source(
     """
     _check_tasks(config.tasks)
     facts = {"start": read_record(start)["fingerprint"]} | dict(facts)
-    if not ((folder / AGENT).exists() or (folder / ENCODER).exists()):
-        _clear(folder, config)  # its tables alone may have been imported
-    _refuse_another(config, folder, facts["start"])
-    if (folder / DONE).exists():
-        return folder / ENCODER
+    if (folder / AGENT).exists() or (folder / ENCODER).exists():  # else its tables alone, from an archive
+        _refuse_another(config, folder, facts["start"])
+        if (folder / DONE).exists():
+            return folder / ENCODER
     torch.set_num_threads(1)
     until, (agent, seconds_before) = time.monotonic() + seconds, _begin(config, start, folder, scenes, facts)
     held_out = _held_out(config, start, scenes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .contrasts import contrasts_of, decides, first_contrast
+from .contrasts import contrasts_of
 from .curves import Floats
 from .groups import Group, Panel
 from .headlines import panel_headline
@@ -38,8 +38,9 @@ class Analysis:
     """The comparison of the headline; None where something that it needs is missing."""
     comparisons: dict[tuple[str, str], Comparison]
     """By the labels of method and baseline."""
-    contrasts: list[tuple[str, Comparison]]
-    """The pairs that decide a hypothesis, and what each asks; none but in suites of transfer."""
+    contrasts: list[tuple[str, Comparison | None]]
+    """In suites of transfer, what the pairs that decide a hypothesis ask and what they say, None if not
+    finished. The first one makes the headline."""
     rows: list[Row]
     """One per group, in the panel's order."""
 
@@ -68,8 +69,8 @@ def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
     contrasts = contrasts_of(panel, rng)
     first, against = headline_pair(lines) or (headliner(panel), strongest_baseline(panel))
     main = found.get((first.label, against.label)) if first and against else None
-    if decides(panel):
-        main = first_contrast(panel, rng)
+    if contrasts:
+        main = contrasts[0][1]
     rows = [_row(panel, group, summarise(panel, group, rng), found) for group in panel.groups]
     return Analysis(panel, panel_headline(panel, main), main, found, contrasts, rows)
 

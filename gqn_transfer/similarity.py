@@ -33,6 +33,15 @@ def probe_agreement(one: Tensor, other: Tensor, quantity: Tensor) -> float:
     return float(1 - left.square().sum() / spread.square().sum())
 
 
+def agreement_where_shown(one: Tensor, other: Tensor, quantity: Tensor) -> float:
+    """`probe_agreement` over the views whose scene holds the quantity, which is zero where it does not: else
+    what is read is whether it is there at all. nan where the codes have other lengths."""
+    if one.shape != other.shape:
+        return float("nan")
+    shown = quantity.any(1)
+    return probe_agreement(one[shown], other[shown], quantity[shown])
+
+
 def check_pairs(one: Tensor, other: Tensor) -> None:
     """ValueError unless both are codes of the same views."""
     if one.dim() != 2 or other.dim() != 2 or len(one) != len(other) or len(one) < 2:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from gqn_transfer import similarity
 from gqn_transfer.benchmarks import checkpoint_evaluation, encoder_probes, likeness
 from gqn_transfer.benchmarks.checkpoint_evaluation import (
     Evaluation,
@@ -30,8 +31,8 @@ from gqn_transfer.files import read_json, write_json
 from gqn_transfer.model import GQNConfig
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.pretrain import pretrain
-from gqn_transfer.probes import quantities
 from gqn_transfer.scenes import Scenes, ScenesError
+from gqn_transfer.similarity import agreement_where_shown
 from gqn_transfer.subject import read_subject
 
 CONFIG = EvaluationConfig(count=12, samples=2, seed=3, device="cpu")
@@ -370,7 +371,7 @@ def test_an_encoder_is_like_itself_and_halves_share_no_scene(
     found = evaluate_checkpoints([str(runs["gqn"]), str(twin)], folder, CONFIG)
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     monkeypatch.setattr(
-        likeness, "probe_agreement", lambda one, other, quantity: seen.append((one, quantity)) or 0.5
+        similarity, "probe_agreement", lambda one, other, quantity: seen.append((one, quantity)) or 0.5
     )
     (alike,) = likeness.likenesses(found.ground, found.checkpoints)
     assert alike.cka == pytest.approx(1)
@@ -387,6 +388,5 @@ def test_whether_a_target_is_there_is_not_where_it_is() -> None:
     rng = np.random.default_rng(0)
     there = rng.random(400) < 0.5
     state = (rng.uniform(1, 2, (400, 3)) * there[:, None]).astype(np.float32)
-    (target,) = quantities(("target_x", "target_y", "target_z"))
     codes = torch.from_numpy(np.column_stack([there, rng.normal(size=400)])).float()
-    assert likeness._agreement(codes, codes, target, state) < 0.2
+    assert agreement_where_shown(codes, codes, torch.from_numpy(state)) < 0.2
