@@ -13,7 +13,8 @@ LIKE = 0.05
 """Ratios within 5 % of one are "about as many"."""
 CLEAR_PAIRS, LUCKY = 5, {2: 5, 3: 17}
 """Seeds from which on an interval above 1 is called clear. The bootstrap of fewer pairs is too narrow: in
-simulated comparisons two equal methods have one in 6 % with three, up to 22 % with two, 1 % with five."""
+comparisons simulated once (docs/decisions/0015) two equal methods have one in 6 % with three, up to 22 %
+with two, 1 % with five."""
 
 
 def panel_headline(panel: Panel, comparison: Comparison | None) -> str:
