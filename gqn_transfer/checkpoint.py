@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -58,9 +58,7 @@ def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is missing or truncated ({error}): restore it or train again"
-        ) from error
+        raise CheckpointError(_broken(path, error)) from error
     if fingerprint(tensors) != expected:
         raise CheckpointError(
             f"{path} is not what the record beside it describes (another fingerprint): restore the pair"
@@ -100,6 +98,20 @@ def load_tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, checked against the fingerprint in its record."""
     record = read_record(folder)
     return read_tensors(folder / record.get("weights", WEIGHTS), record["fingerprint"])
+
+
+def tensor_names(folder: Path) -> list[str]:
+    """Names of the tensors of a checkpoint, without reading their values."""
+    path = folder / str(read_record(folder).get("weights", WEIGHTS))
+    try:
+        with safe_open(path, "pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(_broken(path, error)) from error
+
+
+def _broken(path: Path, error: Exception) -> str:
+    return f"{path} is missing or truncated ({error}): restore it or train again"
 
 
 def _weights_file(folder: Path) -> str | None:

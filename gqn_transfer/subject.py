@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .checkpoint import CAMERA_CONVENTION, CheckpointError, read_record
+from .checkpoint import CAMERA_CONVENTION, CheckpointError, read_record, tensor_names
 from .presets import RENDERING, PretrainConfig
 from .scenes import Scenes
 
@@ -54,8 +54,11 @@ def read_subject(folder: Path) -> Subject:
     record = read_record(folder)
     config, taught = PretrainConfig.from_dict(record["config"]), record.get("source")
     objective = "autoencoding" if config.autoencodes else "+".join(config.decoders)
-    has_generator = taught is None or taught["rendering"]  # else the tasks have left it behind
-    draws = RENDERING in config.decoders and not config.autoencodes and has_generator
+    names = tensor_names(folder)
+    has_generator = any(".generator." in name for name in names)  # encoders ship without it
+    kept = taught is None or taught["rendering"]  # else the tasks have left the generator behind
+    draws = RENDERING in config.decoders and not config.autoencodes and has_generator and kept
+    has_head = has_generator and any(name.startswith("heads.state.") for name in names)
     return Subject(
         folder=folder,
         objective=objective if taught is None else f"{objective}, then {', '.join(taught['tasks'])}",
@@ -66,7 +69,7 @@ def read_subject(folder: Path) -> Subject:
         final_sigma=config.sigma[1],
         draws=draws,
         infers=draws and config.prior_only < 1,
-        regresses="state" in config.decoders and taught is None,
+        regresses=has_head and taught is None,
     )
 
 

@@ -24,7 +24,7 @@ from gqn_transfer.benchmarks.checkpoint_evaluation import (
 from gqn_transfer.benchmarks.encoder_report import report_encoder
 from gqn_transfer.benchmarks.evaluation_files import DEFINITIONS, slug, write_evaluation
 from gqn_transfer.benchmarks.evaluation_table import print_evaluation
-from gqn_transfer.checkpoint import CheckpointError
+from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.compact import Compact
 from gqn_transfer.encoder import Encoder
 from gqn_transfer.files import read_json, write_json
@@ -329,6 +329,21 @@ def test_a_subject_knows_what_was_trained(runs: dict[str, Path]) -> None:
     assert subjects["gqn"].max_contexts == 3
     assert subjects["gqn"].final_sigma == 0.15
     assert subjects["gqn"].image_size == 16
+
+
+@pytest.mark.parametrize("left_out", [".generator.", "heads."])
+@pytest.mark.parametrize("name", ["gqn", "regressor"])
+def test_an_encoder_that_shipped_without_the_rest_is_probed_alone(
+    name: str, left_out: str, runs: dict[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    whole = runs[name] / "encoder"
+    kept = {key: value for key, value in load_tensors(whole).items() if left_out not in key}
+    save_checkpoint(tmp_path / "part", kept, read_record(whole))
+    found = evaluate_checkpoints([str(tmp_path / "part")], folder, CONFIG)
+    assert {"probe_mlp_r2", "view_retrieval"} < figures_of(found, "part")
+    assert "probe_regressor_r2" not in figures_of(found, "part")
+    drawn = name == "gqn" and left_out == "heads."
+    assert ("prior_sample_psnr" in figures_of(found, "part")) == drawn
 
 
 def test_a_regressors_own_output_is_the_same_in_batches(
