@@ -7,6 +7,8 @@ RUN_DIR = runs/$(SUITE)
 VENV = .venv
 BIN = $(VENV)/bin
 FOLDERS = gqn_transfer envs agents benchmarks
+PYTEST = $(BIN)/python -m pytest
+PARALLEL = -n auto --maxprocesses 4 --dist loadfile
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 # Stamps: each is touched when its step is done and repeated only when what it depends on changes.
@@ -32,13 +34,13 @@ reproduce: setup ## the comparison with raw pixels on Reach, fixed camera; says 
 	$(BIN)/gqn-bench report runs/raw-pixels-a
 
 test: setup ## run the tests, without the slow ones
-	$(BIN)/python -m pytest
+	$(PYTEST) $(PARALLEL)
 
 test-all: setup ## run all tests
-	$(BIN)/python -m pytest -m ''
+	$(PYTEST) $(PARALLEL) -m ''
 
 check: lint typecheck ## lint, format, types and the direction of imports
-	$(BIN)/python -m pytest -q tests/test_layout.py
+	$(PYTEST) -q tests/test_layout.py
 
 lint: $(DEV_INSTALLED) ## lint, and check the format
 	$(BIN)/ruff check .

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 from tqdm import tqdm
@@ -38,8 +36,10 @@ from .run_cell import gradient_steps
 INSIDE = "gqn-frozen, in SB3's extractor"
 """The same encoder and the same frozen weights, run in every update instead of once a step."""
 ENVS = 16
-WIDTH = 120
-"""Of the table where it goes into a file: rich would cut it at 80."""
+HEADINGS = (
+    "method", "algorithm", "steps/s", "of render-bound", "environment", "encoding", "update", "acting",
+    "updates/s", "peak memory",
+)  # fmt: skip
 
 
 class Speed(NamedTuple):
@@ -75,17 +75,17 @@ def main(
             f"unknown: {', '.join(unknown)}; known: {', '.join((*METHODS, INSIDE, *ALGORITHMS))}"
         )
     rows = [(method, algo) for algo in algos for method in chosen if goes_with(method, algo)]
-    table = Table(
-        "method", "algorithm", "steps/s", "of render-bound", "environment", "encoding", "update", "acting",
-        "updates/s", "peak memory",
-    )  # fmt: skip
+    print(line(HEADINGS))
     for method, algo in tqdm(rows, unit="row"):
         with worker_pool(1, 1, fresh=True) as pool:
-            table.add_row(
-                method, algo, *cells_of(pool.submit(measure, method, algo, encoder, steps).result())
-            )
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+            speed = pool.submit(measure, method, algo, encoder, steps).result()
+        tqdm.write(line((method, algo, *cells_of(speed))))  # as it lands: the whole table takes half an hour
+
+
+def line(cells: Sequence[str]) -> str:
+    """Cells in columns as wide as their headings, the first one as the longest method."""
+    widths = [max(len(name) for name in (*METHODS, INSIDE)), *(len(heading) for heading in HEADINGS[1:])]
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def goes_with(method: str, algo: str) -> bool:
@@ -100,7 +100,7 @@ def cells_of(speed: Speed) -> Sequence[str]:
         f"{speed.steps_per_second:,.0f}",
         f"{speed.steps_per_second / speed.render_bound:.2f}",
         *(f"{share:.0%}" for share in (*parts, 1 - sum(parts))),
-        f"{speed.updates_per_second:,.0f}",
+        f"{speed.updates_per_second:,.1f}",
         f"{speed.peak_bytes / 2**30:.2f} GiB",
     )
 

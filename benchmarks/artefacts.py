@@ -107,6 +107,15 @@ def check(encoder: str) -> None:
         find_checkpoint(first)
 
 
+def existing(encoder: str) -> Path | str | None:
+    """A checkpoint's folder, or the name of a function that makes an encoder; None for a recipe."""
+    return _found(encoder) if recipe_of(encoder) is None else None
+
+
+def _found(encoder: str) -> Path | str:
+    return encoder if is_function(encoder) else find_checkpoint(encoder)
+
+
 def lineage(encoder: str) -> tuple[str, ...]:
     """The encoder, and before it what it starts from."""
     recipe = recipe_of(encoder)
@@ -130,7 +139,7 @@ def ready(encoder: str, folder: Path, threads: int, seconds: float | None = None
     """
     recipe, scenes, place = recipe_of(encoder), scenes_for(encoder, folder), folder / "encoders" / encoder
     if recipe is None or scenes is None:
-        return encoder if is_function(encoder) else find_checkpoint(encoder)
+        return _found(encoder)
     if isinstance(recipe, SourceRecipe):
         start = Path(ready(recipe.stage.encoder, folder, threads, seconds))
         if not isinstance(recipe_of(recipe.stage.encoder), SourceRecipe):

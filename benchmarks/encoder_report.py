@@ -15,9 +15,7 @@ from gqn_transfer.probes import ProbeRow, quantities
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.subject import Subject, read_subject
 
-from .drawings import figure_png
 from .encoder_probes import CPU, codes_of_views, probed
-from .prediction_figure import prediction_figure
 
 PICTURE_SCENES, PICTURE_SAMPLES, PICTURE_CONTEXTS = 6, 16, 3
 """Rows of the picture; prior samples of each; context views, if the checkpoint was trained with so many."""
@@ -79,6 +77,9 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def draw_predictions(subject: Subject, test: Scenes, path: Path, title: str, seed: int = 0) -> None:
     """Write the picture of predictions of the first held-out scenes."""
+    from .drawings import figure_png  # cells, which import this too, start sooner without matplotlib
+    from .prediction_figure import prediction_figure
+
     batch = test.gather(np.arange(min(PICTURE_SCENES, len(test))))
     contexts = min(subject.max_contexts, PICTURE_CONTEXTS, test.meta["views"] - 1)
     generator = torch.Generator().manual_seed(seed)

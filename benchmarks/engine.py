@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from .artefacts import check, pretraining_frames
+from .artefacts import check, existing, pretraining_frames
 from .cell_files import cell_folder, failed, finished
 from .cells import Cell, Suite
 from .claims import free_if_left
@@ -168,7 +168,8 @@ class _Queue:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Until every job has ended or the time is up."""
-        waiting, place = list(jobs), {job: number for number, job in enumerate(jobs)}
+        waiting = [job for job in jobs if not self._is_there(job)]
+        place = {job: number for number, job in enumerate(jobs)}
         while waiting or self.running:
             if time_is_up(self.until):
                 waiting = []
@@ -188,6 +189,13 @@ class _Queue:
                     self.ready[job] = outcome
                     self.shown.line(f"encoder {job}", "ready")
             self.shown.update()
+
+    def _is_there(self, job: Job) -> bool:
+        """True for an encoder that need not be made, which is ready from now on."""
+        there = existing(job) if isinstance(job, str) else None
+        if there is not None:
+            self.ready[str(job)] = there
+        return there is not None
 
     def _start(self, waiting: list[Job]) -> None:
         """Fill free slots with jobs that can begin now."""

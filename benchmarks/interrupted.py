@@ -51,7 +51,7 @@ def begin(folder: Path, config: dict[str, Any]) -> bool:
 def _obstacle(folder: Path, config: dict[str, Any]) -> str:
     """Why the agent that is kept in `folder` cannot go on; "" if it can."""
     earlier, steps = _read(folder / CONFIG), _read(folder / AGENT / RECORD).get("steps")
-    changed = changes(earlier.get("versions", {}), config["versions"])
+    changed = changes(earlier.get("versions", {}), config["versions"], beside={"stages"})
     if earlier.get("cell") != config["cell"]:
         return "its folder is another cell's"
     if changed:

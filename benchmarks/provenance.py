@@ -9,7 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,19 @@ LIBRARIES = ("gqn-transfer", "torch", "mujoco", "gymnasium", "stable-baselines3"
 
 DECISIVE = (
     "gqn_transfer", "gqn_transfer.envs", "gqn_transfer.agents", "gqn_transfer.benchmarks.run_cell",
-    "gqn_transfer.benchmarks.evaluation", "gqn_transfer.benchmarks.source_stage",
+    "gqn_transfer.benchmarks.evaluation",
 )  # fmt: skip
-"""Packages and modules whose code decides what a cell, or a source stage, gives."""
+"""Packages and modules whose code decides what a cell gives."""
+STAGES = tuple(f"gqn_transfer.benchmarks.source_{part}" for part in ("config", "encoder", "stage"))
+"""Modules that decide, beside those, what a source stage gives."""
 
 
 def provenance() -> dict[str, Any]:
     """Command, revision, versions and machine of this process."""
+    code = {"sources": sources_digest(), "stages": sources_digest(STAGES)}
     return {
         "command": command_line(),
-        "versions": library_versions() | {"revision": git_revision(), "sources": sources_digest()},
+        "versions": library_versions() | {"revision": git_revision()} | code,
         "machine": machine() | {"renderer": renderer_line()},
     }
 
@@ -62,7 +65,7 @@ def command_line() -> str:
 
 def sources_digest(packages: Sequence[str] = ()) -> str:
     """16 hex digits of the code that decides what a cell gives, and of the arm's files; not of the code that
-    reports it. packages: of `DECISIVE`, all by default."""
+    reports it. packages: instead of `DECISIVE`."""
     digest = hashlib.sha256()
     for package in packages or DECISIVE:
         spec = importlib.util.find_spec(package)
@@ -75,9 +78,11 @@ def sources_digest(packages: Sequence[str] = ()) -> str:
     return digest.hexdigest()[:16]
 
 
-def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Names of what has another version now; the revision aside, which changes with every commit."""
-    return [name for name in sorted({*before, *now} - {"revision"}) if before.get(name) != now.get(name)]
+def changes(before: Mapping[str, str], now: Mapping[str, str], beside: Collection[str] = ()) -> list[str]:
+    """Names of what has another version now; the revision aside, which changes with every commit, and what
+    stands in `beside`."""
+    compared = {*before, *now} - {"revision", *beside}
+    return [name for name in sorted(compared) if before.get(name) != now.get(name)]
 
 
 def git_revision() -> str:

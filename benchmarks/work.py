@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gqn_transfer.files import write_json
 
-from .artefacts import Unfinished, lineage, ready, recipe_of, scenes_for
+from .artefacts import Unfinished, existing, lineage, ready, recipe_of, scenes_for
 from .cell_files import DONE, FORMAT_VERSION, SUITE, cell_folder, failed, finished
 from .cells import Cell
 from .claims import claimed
@@ -44,8 +44,8 @@ def work_on_cell(cell: Cell, folder: Path, encoder: Source | None, how: How) -> 
 
 def work_on_encoder(name: str, folder: Path, threads: int, seconds: float | None = None) -> Source | Outcome:
     """The checkpoint of an encoder of the suite in `folder`, trained if need be; or STOPPED, or BUSY."""
-    if recipe_of(name) is None:
-        return ready(name, folder, threads)  # it exists
+    if (there := existing(name)) is not None:
+        return there
     for before in lineage(name)[:-1]:
         if isinstance(outcome := work_on_encoder(before, folder, threads, seconds), Outcome):
             return outcome

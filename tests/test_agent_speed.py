@@ -50,14 +50,15 @@ def test_a_call_adds_its_seconds_to_its_part() -> None:
 def test_a_rows_text() -> None:
     shares = {"environment": 0.5, "encoding": 0.25, "update": 0.15}
     text = cells_of(Speed(1000.0, 2000.0, shares, 123.4, 2**30))
-    assert text == ("1,000", "0.50", "50%", "25%", "15%", "10%", "123", "1.00 GiB")
+    assert text == ("1,000", "0.50", "50%", "25%", "15%", "10%", "123.4", "1.00 GiB")
 
 
-def test_no_heading_is_cut_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_stand_below_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
     main(methods=("state",), algos=("a2c",), steps=64)
-    heading = capsys.readouterr().out.splitlines()[1]
-    assert "of render-bound" in heading
-    assert "peak memory" in heading
+    heading, row = capsys.readouterr().out.splitlines()
+    assert row.split()[:2] == ["state", "a2c"]
+    for name in ("algorithm", "of render-bound", "peak memory"):
+        assert row[heading.index(name) - 1] == " " != row[heading.index(name)]
 
 
 def test_unknown_rows_are_named() -> None:

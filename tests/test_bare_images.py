@@ -69,9 +69,10 @@ def test_it_learns_what_sb3s_policy_learns_bit_for_bit(
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_scaling_is_the_same_in_every_precision(precision: str) -> None:
-    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 4, 8, 8)
     with autocast(torch.device("cpu"), precision):
         found = extractors.scaled(images)
+    assert found.is_contiguous(memory_format=torch.channels_last)
     assert found.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
     assert torch.equal(found, (images.float() / 255).to(found.dtype))
 

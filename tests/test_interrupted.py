@@ -117,9 +117,9 @@ def test_a_cell_whose_curve_lacks_the_evaluation_starts_anew_and_says_so(
 
 
 def test_another_revision_of_the_same_sources_goes_on(tmp_path: Path) -> None:
-    """A commit of something else costs no cell what it has."""
+    """A commit of something else, of source stages too, costs no cell what it has."""
     run_killed(tmp_path / "cell", 500)
-    later = {"versions": VERSIONS["versions"] | {"revision": "def"}}
+    later = {"versions": VERSIONS["versions"] | {"revision": "def", "stages": "89ab"}}
     run_cell.run_cell(CELL, tmp_path / "cell", None, How(provenance=later))
     assert read_json(tmp_path / "cell/config.json")["resumed_at"] == [500]
 

@@ -28,5 +28,7 @@ def test_the_digest_is_of_what_decides_results(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_decides_exists() -> None:
-    assert len(provenance.sources_digest()) == 16
+    versions = provenance.provenance()["versions"]
+    assert len(versions["sources"]) == len(versions["stages"]) == 16
+    assert versions["sources"] != versions["stages"]
     assert set(provenance.DECISIVE) >= {"gqn_transfer", "gqn_transfer.envs", "gqn_transfer.agents"}

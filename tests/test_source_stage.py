@@ -155,20 +155,22 @@ def test_a_stopped_stage_goes_on_to_the_same_encoder(
     assert (tmp_path / "gradients.csv").read_text() == (stage / "gradients.csv").read_text()
 
 
+@pytest.mark.parametrize("part", ["sources", "stages"])
 def test_a_stage_does_not_go_on_under_other_code(
+    part: str,
     start: Path,
     scenes: tuple[Scenes, Scenes],
     stage: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    old, new = ({"versions": {"sources": name, "revision": name}} for name in ("old", "new"))
+    old, new = ({"versions": {part: name, "revision": name}} for name in ("old", "new"))
     assert train_source(config_of(start), start, tmp_path, scenes[0], old, seconds=-1) is None
     shutil.copytree(stage / "agent", tmp_path / "agent")  # as if it had gone half its way
     assert train_source(config_of(start), start, tmp_path, scenes[0], new, seconds=-1) is None
-    assert "starts anew: what was kept is of other sources" in capsys.readouterr().err
+    assert f"starts anew: what was kept is of other {part}" in capsys.readouterr().err
     assert not (tmp_path / "agent").exists()
-    assert read_json(tmp_path / "config.json")["versions"]["sources"] == "new"
+    assert read_json(tmp_path / "config.json")["versions"][part] == "new"
 
 
 def test_imported_tables_are_no_stage(
