@@ -35,10 +35,8 @@ from .processes import worker_pool
 from .report import write_report
 from .run_cell import make_venv
 
-ROUNDS = 5
+ROUNDS = 2
 """Of a cell with and without the engine, in turn."""
-EVALUATIONS, ROLLOUT = 5, 500
-"""Of a cell, beside the first; steps of two environments between two of them where a cell is brief."""
 REPORTED = ("state", "pixels", "pixels-aug", "pixels-gqn-arch", "random-frozen", "ae-frozen", "gqn-frozen",
             "gqn-finetune")  # fmt: skip
 """Methods of the report's cells."""
@@ -46,7 +44,7 @@ POINTS = 100
 """Evaluations of each of them, beside the first."""
 
 
-def main(parts: Positional[tuple[str, ...]] = (), steps: int = 100_000, seeds: int = 8) -> None:
+def main(parts: Positional[tuple[str, ...]] = (), steps: int = 50_000, seeds: int = 8) -> None:
     """Time the engine and the report.
 
     Args:
@@ -63,44 +61,25 @@ def main(parts: Positional[tuple[str, ...]] = (), steps: int = 100_000, seeds: i
 def frozen_cells(count: int, steps: int) -> tuple[Cell, ...]:
     """Cells with cached codes of the encoder that ships: the kind that is fast."""
     methods = {"gqn-frozen": steps}
-    return grid(
-        "speed", ["Reach-v0"], ["fixed"], methods, range(count), "small", evaluate_every=steps // EVALUATIONS
-    )
+    return grid("speed", ["Reach-v0"], ["fixed"], methods, range(count), "small", evaluate_every=steps // 5)
 
 
 # A cell in the engine.
 
 
 def overhead(steps: int, _: int) -> str:
-    """Seconds of a cell from the command's start to its end, beside those of learning and evaluating.
-
-    They do not depend on how long an agent learns, so they are taken where that is short and varies little.
-    """
+    """Seconds of a cell from the command's start to its end, against those of learning and evaluating."""
     (cell,) = frozen_cells(1, steps)
-    brief = briefly(cell)
     bare, whole = [], []
     for _ in range(ROUNDS):
-        bare.append(alone(brief))
-        whole.append(suite_seconds((brief,), workers=1))
-    cost, seconds = np.mean(whole) - np.mean(bare), alone(cell)
+        with worker_pool(1, 1, fresh=True) as pool:
+            bare.append(pool.submit(bare_seconds, cell).result())
+        whole.append(suite_seconds((cell,), workers=1))
+    ratio = sum(whole) / sum(bare)
     return (
-        f"overhead: a cell costs {cost:.1f} s beside its agent ({np.mean(whole):.1f} instead of "
-        f"{np.mean(bare):.1f} s for a brief one); {steps:,} steps take an agent {seconds:.0f} s: "
-        f"{cost / seconds:+.1%}"
+        f"overhead: a cell of {steps:,} steps takes {np.mean(whole):.1f} s in the engine, its agent alone "
+        f"{np.mean(bare):.1f} s: {ratio - 1:+.1%}"
     )
-
-
-def briefly(cell: Cell) -> Cell:
-    """The same agent with as many evaluations, each after one short rollout and of two episodes."""
-    brief = {"evaluate_every": ROLLOUT, "num_envs": 2, "episodes": 2}
-    options = {**dict(cell.options), **brief}
-    return cell._replace(steps=EVALUATIONS * ROLLOUT, options=tuple(sorted(options.items())))
-
-
-def alone(cell: Cell) -> float:
-    """`bare_seconds`, in a process of its own."""
-    with worker_pool(1, 1, fresh=True) as pool:
-        return pool.submit(bare_seconds, cell).result()
 
 
 def bare_seconds(cell: Cell) -> float:
@@ -133,7 +112,7 @@ def suite_seconds(cells: tuple[Cell, ...], workers: int) -> float:
 
 def workers(steps: int, _: int) -> str:
     """Four cells by one worker, then by two."""
-    cells = frozen_cells(4, steps // 4)
+    cells = frozen_cells(4, steps // 2)
     one, two = (suite_seconds(cells, count) for count in (1, 2))
     return f"workers: four cells take one worker {one:.0f} s and two {two:.0f} s: {one / two:.2f} times"
 

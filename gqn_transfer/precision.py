@@ -16,7 +16,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 def has_fast_bf16(device: torch.device) -> bool:
     """True where bf16 beats fp32. A CPU without it emulates it; Intel's has the speed in AMX alone, which a
-    virtual machine may hide: its AVX-512 instructions for bf16 do half the arithmetic of those for fp32."""
+    virtual machine may hide: its AVX-512 instructions for bf16 do half the arithmetic of fp32's (0013)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     capabilities = torch.cpu.get_capabilities()
