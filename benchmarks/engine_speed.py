@@ -35,8 +35,8 @@ from .processes import worker_pool
 from .report import write_report
 from .run_cell import make_venv
 
-ROUNDS = 2
-"""Of a cell with and without the engine, in turn."""
+IN_ENGINE = (False, True, True, False)
+"""A cell's runs: there and back, so that a processor that slows down or speeds up favours neither."""
 REPORTED = ("state", "pixels", "pixels-aug", "pixels-gqn-arch", "random-frozen", "ae-frozen", "gqn-frozen",
             "gqn-finetune")  # fmt: skip
 """Methods of the report's cells."""
@@ -70,16 +70,23 @@ def frozen_cells(count: int, steps: int) -> tuple[Cell, ...]:
 def overhead(steps: int, _: int) -> str:
     """Seconds of a cell from the command's start to its end, against those of learning and evaluating."""
     (cell,) = frozen_cells(1, steps)
-    bare, whole = [], []
-    for _ in range(ROUNDS):
-        with worker_pool(1, 1, fresh=True) as pool:
-            bare.append(pool.submit(bare_seconds, cell).result())
-        whole.append(suite_seconds((cell,), workers=1))
-    ratio = sum(whole) / sum(bare)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for in_engine in IN_ENGINE:
+        if in_engine:
+            seconds[in_engine].append(suite_seconds((cell,), workers=1))
+        else:
+            with worker_pool(1, 1, fresh=True) as pool:
+                seconds[in_engine].append(pool.submit(bare_seconds, cell).result())
+    whole, bare = np.mean(seconds[True]), np.mean(seconds[False])
     return (
-        f"overhead: a cell of {steps:,} steps takes {np.mean(whole):.1f} s in the engine, its agent alone "
-        f"{np.mean(bare):.1f} s: {ratio - 1:+.1%}"
+        f"overhead: a cell of {steps:,} steps takes {whole:.1f} s in the engine, its agent alone "
+        f"{bare:.1f} s: {whole / bare - 1:+.1%} (each run: {_listed(seconds[True])} and "
+        f"{_listed(seconds[False])})"
     )
+
+
+def _listed(seconds: list[float]) -> str:
+    return ", ".join(f"{one:.1f}" for one in seconds)
 
 
 def bare_seconds(cell: Cell) -> float:

@@ -1,5 +1,5 @@
-"""Pools of worker processes: spawned, since a GL context must not be forked, silent on Ctrl-C, and never left
-behind by a parent that was killed."""
+"""Pools of worker processes: forked from a server that has imported what takes seconds and has opened no GL
+context, which must not be forked; silent on Ctrl-C, and never left behind by a parent that was killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -15,8 +14,8 @@ from typing import Any
 
 from .limits import usable_cores
 
-PULSE = 1.0
-"""Seconds between two looks of a worker at whether its parent lives."""
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["gqn_transfer.agents.build"])  # not mujoco, whose import may open a display
 
 
 @contextmanager
@@ -59,19 +58,19 @@ class ProcessEach(Executor):
 def _pool(workers: int, fresh: bool = False) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=_CONTEXT,
         initializer=_begin,
-        initargs=(os.getpid(),),
         max_tasks_per_child=1 if fresh else None,
     )
 
 
-def _begin(parent: int) -> None:
+def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent's one message is enough
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
-def _die_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PULSE)
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()  # which is not the server that this one was forked from
+    assert parent is not None
+    parent.join()
     os._exit(1)
