@@ -17,7 +17,7 @@ def number(text: str, pattern: str) -> float:
 
 
 def test_a_cell_in_the_engine_and_its_agent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_speed, "ROUNDS", 1)
+    monkeypatch.setattr(engine_speed, "IN_ENGINE", (False, True))
     monkeypatch.setattr(engine_speed, "frozen_cells", lambda *_: (short(),))
     text = engine_speed.overhead(2000, 0)
     assert number(text, r"takes ([\d.]+) s") > number(text, r"alone ([\d.]+) s") > 0.1
