@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -30,3 +33,16 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
         raise ValueError(f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}")
     enabled = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def without_subnormals() -> Iterator[None]:
+    """Context, or decorator, in which numbers too small for their exponent count as zero, on this thread and on
+    those that it starts (torch starts its own with the first large computation): Intel's processors take a
+    hundred times as long over each, and gradients have many."""
+    before = (torch.tensor(1e-39) * 1.0).item() == 0.0  # there is nothing to ask
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

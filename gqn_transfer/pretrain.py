@@ -26,7 +26,7 @@ from .encoder import feature_statistics, find_checkpoint
 from .loader import Source, drawn
 from .model import GQN
 from .objectives import Objective
-from .precision import choose_device
+from .precision import choose_device, without_subnormals
 from .presets import RENDERING, PretrainConfig
 from .ranks import ALONE, Ranks, join, local_device
 from .reference import copy_reference
@@ -51,6 +51,7 @@ class Result:
     """Folder of the encoder's checkpoint; it exists once finished."""
 
 
+@without_subnormals()
 def pretrain(
     config: PretrainConfig,
     train: Scenes,
