@@ -37,9 +37,12 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
 
 @contextmanager
 def without_subnormals() -> Iterator[None]:
-    """Context, or decorator, in which numbers too small for their exponent count as zero, on this thread and on
-    those that it starts (torch starts its own with the first large computation): Intel's processors take a
-    hundred times as long over each, and gradients have many."""
+    """Context, or decorator, in which numbers too small for their exponent count as zero: Intel's processors
+    take a hundred times as long over each, and a GQN's gradients have many.
+
+    It holds for this thread and for those that it starts: torch starts its own with the first computation
+    that several threads share.
+    """
     before = (torch.tensor(1e-39) * 1.0).item() == 0.0  # there is nothing to ask
     torch.set_flush_denormal(True)
     try:
