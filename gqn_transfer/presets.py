@@ -147,6 +147,7 @@ CPU_30MIN = PretrainConfig(
     label_fade=0.3, prior_only=0.9, warm_up=0.2,
 )  # fmt: skip
 CPU_2H = dataclasses.replace(CPU_30MIN, steps=24_000, batch=64, warm_up=0.05, transition=0.1)
+CPU_2H_THINGS = dataclasses.replace(CPU_2H, label_weights=(1.0, 8.0, 24.0, 24.0, 24.0), warm_up=0.15)
 SIZES = (32, 64, 128, 256, 512, 1024)
 """Of r, in the comparison of sizes."""
 AUTOENCODING: dict[str, Any] = {"warm_up": 1.0, "transition": 0.0, "prior_only": 1.0}
@@ -168,6 +169,7 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
         "tiny": PretrainConfig(model=SMALL, steps=20, batch=4),
         "cpu-30min": CPU_30MIN,
         "cpu-2h": CPU_2H,
+        "cpu-2h-things": CPU_2H_THINGS,
         **{
             f"cpu-20min-r{size}": dataclasses.replace(
                 CPU_30MIN,
@@ -185,6 +187,7 @@ PRESETS: Mapping[str, PretrainConfig] = MappingProxyType(
         },
         "autoencoder": dataclasses.replace(CPU_30MIN, **AUTOENCODING),
         "autoencoder-2h": dataclasses.replace(CPU_2H, **AUTOENCODING),
+        "autoencoder-2h-things": dataclasses.replace(CPU_2H_THINGS, **AUTOENCODING),
         "paper": PretrainConfig(
             model=PAPER,
             steps=2_000_000,
