@@ -37,8 +37,8 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
 
 @contextmanager
 def without_subnormals() -> Iterator[None]:
-    """Context, or decorator, in which numbers too small for their exponent count as zero: Intel's processors
-    take a hundred times as long over each, and a GQN's gradients have many.
+    """Context, or decorator, in which numbers too small for their exponent count as zero: a GQN's gradients
+    have many, and Intel's processors crawl over them (0004).
 
     It holds for this thread and for those that it starts: torch starts its own with the first computation
     that several threads share.

@@ -55,19 +55,19 @@ def done(folder: Path) -> dict[Path, int]:
 
 def workers(command: int) -> list[int]:
     """Processes that run its cells: those that its server has forked."""
-    servers = [pid for pid in children(command) if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()]
-    return [worker for server in servers for worker in children(server)]
+    return [worker for server in children(command, "forkserver") for worker in children(server)]
 
 
-def children(parent: int) -> list[int]:
-    """Processes whose parent it is."""
+def children(parent: int, called: str = "") -> list[int]:
+    """Processes whose parent it is, and whose command has `called` in it."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             mother = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (place / "cmdline").read_text()
         except (OSError, IndexError):
             continue  # it has ended meanwhile
-        if mother == parent:
+        if mother == parent and called in command:
             found.append(int(place.name))
     return found
 

@@ -147,6 +147,15 @@ def test_same_seed_same_weights(tiny: PretrainConfig, scenes: Pair, tmp_path: Pa
     assert not torch.equal(a["model.representation.enter.0.weight"], c["model.representation.enter.0.weight"])
 
 
+def test_numbers_too_small_for_their_exponent_are_zero(
+    tiny: PretrainConfig, scenes: Pair, tmp_path: Path
+) -> None:
+    products: list[float] = []
+    with before_step(1, lambda: products.append(float(torch.tensor(1e-30) * torch.tensor(1e-9)))):
+        run(dataclasses.replace(tiny, steps=2), scenes, tmp_path)
+    assert products == [0.0]
+
+
 def test_batches_depend_on_seed_and_step(tiny: PretrainConfig, scenes: Pair) -> None:
     def drawn(config: PretrainConfig, first_step: int) -> list[np.ndarray]:
         source = DrawnScenes(scenes[0], config.batch, config.seed)

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from gqn_transfer.benchmarks.processes import worker_pool
+
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
@@ -30,6 +32,15 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent.wait()
     _wait_for(lambda: not _alive(int(note.read_text())))
     assert not _alive(int(note.read_text()))
+
+
+def imported() -> set[str]:
+    return {"torch", "stable_baselines3", "mujoco"} & sys.modules.keys()
+
+
+def test_workers_begin_with_what_takes_long_to_import_and_opens_no_display() -> None:
+    with worker_pool(1, 1) as pool:
+        assert pool.submit(imported).result() == {"torch", "stable_baselines3"}
 
 
 def _alive(pid: int) -> bool:
