@@ -70,23 +70,19 @@ def frozen_cells(count: int, steps: int) -> tuple[Cell, ...]:
 def overhead(steps: int, _: int) -> str:
     """Seconds of a cell from the command's start to its end, against those of learning and evaluating."""
     (cell,) = frozen_cells(1, steps)
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    for in_engine in IN_ENGINE:
-        if in_engine:
-            seconds[in_engine].append(suite_seconds((cell,), workers=1))
-        else:
-            with worker_pool(1, 1, fresh=True) as pool:
-                seconds[in_engine].append(pool.submit(bare_seconds, cell).result())
-    whole, bare = np.mean(seconds[True]), np.mean(seconds[False])
+    seconds = [suite_seconds((cell,), workers=1) if inside else alone(cell) for inside in IN_ENGINE]
+    whole, bare = (np.mean(np.compress(which, seconds)) for which in (IN_ENGINE, np.invert(IN_ENGINE)))
+    each = ", ".join(f"{one:.1f}" for one in seconds)
     return (
         f"overhead: a cell of {steps:,} steps takes {whole:.1f} s in the engine, its agent alone "
-        f"{bare:.1f} s: {whole / bare - 1:+.1%} (each run: {_listed(seconds[True])} and "
-        f"{_listed(seconds[False])})"
+        f"{bare:.1f} s: {whole / bare - 1:+.1%} (alone, engine, engine, alone: {each} s)"
     )
 
 
-def _listed(seconds: list[float]) -> str:
-    return ", ".join(f"{one:.1f}" for one in seconds)
+def alone(cell: Cell) -> float:
+    """`bare_seconds`, in a process of its own."""
+    with worker_pool(1, 1, fresh=True) as pool:
+        return pool.submit(bare_seconds, cell).result()
 
 
 def bare_seconds(cell: Cell) -> float:

@@ -100,7 +100,7 @@ def test_stages_and_sizes_are_made_from_any_seed() -> None:
     pretrained = {artefacts.recipe_of(cell.encoder_name) for cell in cells if cell.method == "gqn-frozen"}
     assert {one.seed for one in pretrained if isinstance(one, Recipe)} == set(SEEDS)
     assert len(pretrained) == 3 * 3
-    assert artefacts.recipe_of("jaco-core-seed1000") == Recipe("core-200k", "cpu-2h", 1000)
+    assert artefacts.recipe_of("jaco-core-seed1000") == Recipe("core-200k", "cpu-2h-things", 1000)
     assert artefacts.recipe_of("nothing-seed3") is None
 
 
