@@ -17,11 +17,11 @@ from typing import Any
 
 from rich.console import Console
 
-from .artefacts import check, existing, pretraining_frames
+from .artefacts import check, existing, pretraining_frames, recipe_of
 from .cell_files import cell_folder, failed, finished
 from .cells import Cell, Suite
 from .claims import free_if_left
-from .hours import seconds_of
+from .hours import pace_of, seconds_of
 from .limits import usable_cores, usable_memory
 from .processes import ProcessEach
 from .progress import Progress, progress_of
@@ -136,15 +136,21 @@ def _is_to_do(place: Path, retry_failed: bool) -> bool:
 def in_order(cells: Sequence[Cell]) -> list[Job]:
     """The cells with their encoders, seed by seed: a suite that is stopped has whole seeds to compare.
 
-    Of a seed its encoders come first, then cells that wait for none, then the others, the long ones before.
+    Of a seed its encoders come first, then cells that wait for none to be made, then the others; those that
+    take long before those that do not, so that all cores have work to the end.
     """
     jobs: dict[Job, None] = {}  # each once, an encoder where it is needed first
     for seed in sorted({cell.seed for cell in cells}):
         own = [cell for cell in cells if cell.seed == seed]
         jobs |= dict.fromkeys(cell.encoder_name for cell in own if cell.encoder)
-        own.sort(key=lambda cell: (bool(cell.encoder), -cell.steps))
+        own.sort(key=lambda cell: (_waits(cell), -cell.steps / pace_of(cell)))
         jobs |= dict.fromkeys(own)
     return list(jobs)
+
+
+def _waits(cell: Cell) -> bool:
+    """True for one whose encoder has to be made."""
+    return bool(cell.encoder) and recipe_of(cell.encoder_name) is not None
 
 
 class _Queue:

@@ -10,9 +10,10 @@ import numpy as np
 from .across import Together, together
 from .contrasts import decides
 from .convergence import likeness_rows
+from .encoder_records import read_encoders
 from .groups import panels_of
 from .headlines import suite_headline
-from .records import CellRecord, read_encoders, read_suite
+from .records import CellRecord, read_suite
 from .sizes import size_rows
 from .sources import read_sources, source_rows, turn_rows
 from .summary import Analysis, analyse

@@ -1,13 +1,11 @@
-"""What a suite has left on disk: its cells, their curves, its encoders.
+"""What a suite has left on disk: its cells and their curves.
 
 `FOLDER/cells/<cell.name>/` holds `config.json`, `curve.csv` and, written last, `done.json`.
-`FOLDER/encoders/<recipe>/` may hold `predictions.png`, `probes.csv`, `training.csv`, `rendering.csv`;
-`FOLDER/films/` films.
+`FOLDER/films/` may hold films.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,17 +36,6 @@ class CellRecord:
         if self.done is None:
             return "running"
         return "failed" if self.done.get("failed") or not self.steps.size else "done"
-
-
-@dataclass(frozen=True)
-class EncoderRecord:
-    """What one encoder recipe left on disk; a table is its header and its rows of text."""
-
-    name: str
-    predictions: Path | None
-    probes: list[list[str]]
-    training: list[list[str]]
-    rendering: list[list[str]]
 
 
 def read_suite(folder: Path) -> list[CellRecord]:
@@ -86,12 +73,6 @@ def film_path(folder: Path, cell: Cell) -> Path:
     return Path(folder) / "films" / f"{cell._replace(seed=0, suite='').name}.gif"
 
 
-def read_encoders(folder: Path) -> list[EncoderRecord]:
-    """Every encoder recipe that left a folder under `FOLDER/encoders/`, by name."""
-    found = sorted(path for path in (Path(folder) / "encoders").glob("*") if path.is_dir())
-    return [read_encoder(path) for path in found]
-
-
 def read_cell(folder: Path) -> CellRecord:
     """What a cell left; RecordError for what is malformed, cut, or written by a newer version."""
     config = _read_json(folder / CONFIG)
@@ -121,28 +102,6 @@ def _check_whole(path: Path, curve: Curve, done: Mapping[str, Any]) -> None:
     else:
         return
     raise RecordError(f"{path} {problem}: bring the file back, or delete its folder and run the suite again.")
-
-
-def read_encoder(folder: Path) -> EncoderRecord:
-    """What is known of one encoder: of a recipe, or of one that ships."""
-    image = folder / "predictions.png"
-    tables = [_read_table(folder / name) for name in ("probes.csv", "training.csv", "rendering.csv")]
-    return EncoderRecord(folder.name, image if image.exists() else None, *tables)
-
-
-def _read_table(path: Path) -> list[list[str]]:
-    """Header and rows of a small CSV of any columns; [] where there is none."""
-    if not path.exists():
-        return []
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    rows = [row for row in csv.reader(whole.splitlines()) if row]
-    for row in rows:
-        if len(row) != len(rows[0]):
-            raise RecordError(
-                f"{path}: the row {','.join(row)!r} has {len(row)} values, the header "
-                f"{len(rows[0])}; delete the file and make the encoder's table again."
-            )
-    return rows
 
 
 def _read_json(path: Path) -> dict[str, Any]:

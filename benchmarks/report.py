@@ -20,19 +20,13 @@ from gqn_transfer.training_log import PRINTED
 
 from .across import Together
 from .contrasts import contrast_rows
+from .encoder_records import EncoderRecord, read_encoder, read_encoders
 from .findings import SEED, Findings, findings_of
 from .groups import METHOD_ORDER, ORACLE, Panel
 from .headlines import area_text
 from .incidents import incidents, missing, unfinished
 from .protocol import BASELINES
-from .records import (
-    CellRecord,
-    EncoderRecord,
-    film_path,
-    read_encoder,
-    read_encoders,
-    read_suite_info,
-)
+from .records import CellRecord, film_path, read_suite_info
 from .summary import Analysis
 from .tables import write_tables, write_transfer_tables
 from .texts import Row, estimate_text, interval, ratio_text
@@ -205,27 +199,23 @@ def _encoders(folder: Path, records: list[CellRecord]) -> list[EncoderRecord]:
 
 def _encoder(encoder: EncoderRecord) -> dict[str, Any]:
     image = _embed(encoder.predictions.read_bytes()) if encoder.predictions else ""
-    header, *rows = encoder.training or [[]]
-    last = dict(zip(header, rows[-1], strict=True)) if rows else {}
+    last = encoder.training[-1] if encoder.training else {}
     shown = {title: last[key] for key, title in PRINTED.items() if key in last}
     return {"name": encoder.name, "image": image, "probes": probe_table(encoder.probes), "training": shown}
 
 
-def probe_table(rows: list[list[str]]) -> list[list[str]]:
+def probe_table(found: list[Row]) -> list[list[str]]:
     """`probes.csv`, one row a probe and quantity -> header and one row a quantity, a column a probe."""
-    if not rows:
+    if not found:
         return []
-    found = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
     probes, quantities = (list(dict.fromkeys(row[key] for row in found)) for key in ("probe", "quantity"))
-    cell = {
-        (
-            row["quantity"],
-            row["probe"],
-        ): f"{float(row['median_error']):.3f} {row['unit']} (R² {float(row['r2']):.2f})"
-        for row in found
-    }
+    cell = {(row["quantity"], row["probe"]): _error_text(row) for row in found}
     body = [[quantity, *(cell.get((quantity, probe), "–") for probe in probes)] for quantity in quantities]
     return [["median error", *probes], *body]
+
+
+def _error_text(row: Row) -> str:
+    return f"{float(row['median_error']):.3f} {row['unit']} (R² {float(row['r2']):.2f})"
 
 
 def _settings(analyses: list[Analysis]) -> list[tuple[str, str]]:

@@ -12,8 +12,8 @@ from gqn_transfer.model import GQN
 from gqn_transfer.presets import PRESETS
 
 from .artefacts import Recipe, SourceRecipe, lineage, recipe_of
+from .encoder_records import EncoderRecord, mean_of
 from .groups import Group, Panel
-from .records import EncoderRecord
 from .statistics import estimate, interquartile_mean
 from .texts import Row, estimate_text, number_text, steps_text
 
@@ -67,9 +67,12 @@ def size_rows(panel: Panel, encoders: Sequence[EncoderRecord], rng: np.random.Ge
                 "steps_to_threshold_median": steps_text(float(np.median(one.group.times(panel.threshold)))),
                 "area": estimate_text(estimate(one.group.areas, interquartile_mean, rng)),
                 "parameters": str(_parameters(one.pretrained[0])),
-                "pretraining_seconds": number_text(_mean_of(made, "seconds"), 0),
-                "held_out_mse": number_text(_mean_of(made, "test_mse_1"), 5),
-                **{f"{name}_error": number_text(_probe_error(made, name)) for name in ("hand", "target")},
+                "pretraining_seconds": number_text(mean_of(encoder.last("seconds") for encoder in made), 0),
+                "held_out_mse": number_text(mean_of(encoder.last("test_mse_1") for encoder in made), 5),
+                **{
+                    f"{name}_error": number_text(mean_of(encoder.probe_error(name) for encoder in made))
+                    for name in ("hand", "target")
+                },
                 "env_steps_per_second": number_text(one.group.mean_of("env_steps_per_second"), 0),
             }
         )
@@ -93,25 +96,3 @@ def _parameters(encoder: str) -> int:
     recipe = recipe_of(encoder)
     assert isinstance(recipe, Recipe)
     return sum(weight.numel() for weight in GQN(PRESETS[recipe.preset].model).parameters())
-
-
-def _mean_of(encoders: Sequence[EncoderRecord], column: str) -> float:
-    """Of the last rows of their learning curves."""
-    found = []
-    for encoder in encoders:
-        header, *rows = encoder.training or [[]]
-        if rows and column in header:
-            found.append(float(rows[-1][header.index(column)]))
-    return float(np.mean(found)) if found else float("nan")
-
-
-def _probe_error(encoders: Sequence[EncoderRecord], quantity: str) -> float:
-    """Mean over seeds of the MLP probe's median error, metres."""
-    found = []
-    for encoder in encoders:
-        header, *rows = encoder.probes or [[]]
-        read = [dict(zip(header, row, strict=True)) for row in rows]
-        found += [
-            float(row["median_error"]) for row in read if (row["probe"], row["quantity"]) == ("mlp", quantity)
-        ]
-    return float(np.mean(found)) if found else float("nan")

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from .artefacts import START, lineage
+from .encoder_records import EncoderRecord, mean_of
 from .gains import gains_sentence
 from .groups import Group, Panel
 from .headlines import area_text
 from .protocol import compare, paired_times
-from .records import EncoderRecord
 from .statistics import estimate, interquartile_mean, ratio
 from .texts import Row, estimate_text, number_text, ratio_text, steps_text
 from .transfer import Line, growth_of, lines_of, starts_of
 
 Known = Mapping[str, EncoderRecord]
-CONTEXTS = "3"
+CONTEXTS = 3
 """Views that pictures are drawn from, in the table of an encoder's pictures."""
 TESTED = 3
 """Numbers of tasks from which on a line's growth is spoken of."""
@@ -88,17 +88,11 @@ def _worth(panel: Panel, group: Group, rng: np.random.Generator) -> Row:
 
 def _drawn(encoders: Sequence[EncoderRecord]) -> Row:
     """How well they draw held-out scenes from three views, means over seeds: what tasks cost the picture."""
-    found: dict[str, list[float]] = {}
-    for encoder in encoders:
-        for row in encoder.rendering[1:]:
-            figure, contexts, value = row
-            if contexts == CONTEXTS:
-                found.setdefault(figure, []).append(float(value))
-    means = {figure: float(np.mean(values)) for figure, values in found.items()}
-    return {
-        "psnr": number_text(means.get("prior_sample_psnr"), 2),
-        "nats_above_floor": number_text(means.get("elbo_above_floor"), 1),
-    }
+    psnr, nats = (
+        [encoder.drawn(figure, CONTEXTS) for encoder in encoders]
+        for figure in ("prior_sample_psnr", "elbo_above_floor")
+    )
+    return {"psnr": number_text(mean_of(psnr), 2), "nats_above_floor": number_text(mean_of(nats), 1)}
 
 
 def _against(panel: Panel, group: Group, start: Group | None, before: int, rng: np.random.Generator) -> Row:

@@ -26,6 +26,8 @@ from .tier import BASE, Tier, Tiered, tier_of
 
 SHIPPED = Path(__file__).parent / "encoders"
 """Encoders inside the package, one folder each."""
+WEIGHTS = "model.representation."
+"""Before the names of a checkpoint's weights that are its encoder's."""
 SMALLEST_DEVIATION = 1e-4
 """Of a feature, for its standardisation."""
 
@@ -108,12 +110,15 @@ def load_encoder(name_or_path: str | os.PathLike[str]) -> Encoder:
     if "tier" in record:
         return _load_tiered(folder, record)
     config, tensors = _read(folder)
-    encoder = Encoder.untrained(config)
+    encoder = Encoder.untrained(config.model, config.seed)
     encoder.fingerprint = record["fingerprint"]
-    prefix = "model.representation."
     weights = {
-        f"representation.{k.removeprefix(prefix)}": v for k, v in tensors.items() if k.startswith(prefix)
+        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith(WEIGHTS)
     }
+    if not weights and record.get("steps") == 0:  # an untrained encoder may be kept as its seed
+        weights = {
+            f"representation.{name}": value for name, value in encoder.representation.state_dict().items()
+        }
     load_into(encoder, weights | _statistics(tensors), folder)
     return encoder
 
@@ -143,7 +148,7 @@ def load_gqn(name_or_path: str | os.PathLike[str]) -> GQN:
     if "tier" in read_record(folder):
         raise CheckpointError(f"{folder} is a tier, which draws nothing: load the GQN in its {BASE}")
     config, tensors = _read(folder)
-    model = GQN(config)
+    model = GQN(config.model)
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     if not any(name.startswith("generator.") for name in weights):
         raise CheckpointError(f"{folder} is an encoder without its generator: load it with load_encoder")
@@ -226,6 +231,6 @@ def feature_statistics(representation: nn.Module, scenes: Scenes, count: int = 2
     return {"feature_mean": codes.mean(0), "feature_std": codes.std(0).clamp(min=SMALLEST_DEVIATION)}
 
 
-def _read(folder: Path) -> tuple[GQNConfig, dict[str, Any]]:
+def _read(folder: Path) -> tuple[PretrainConfig, dict[str, Any]]:
     record = read_record(folder)
-    return PretrainConfig.from_dict(record["config"]).model, load_tensors(folder)
+    return PretrainConfig.from_dict(record["config"]), load_tensors(folder)

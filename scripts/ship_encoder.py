@@ -43,6 +43,8 @@ def main(run: Positional[Path], name: Positional[str], figures: Path, encoder_on
     """
     source, target = find_checkpoint(run), SHIPPED / name
     record, tensors = read_record(source), load_tensors(source)
+    if record["steps"] == 0:  # its weights are those of its seed
+        tensors = {key: value for key, value in tensors.items() if not key.startswith("model.")}
     if encoder_only:
         tensors = {key: value for key, value in tensors.items() if ".generator." not in key}
     halved = {key: value.half() if key.startswith("model.") else value for key, value in tensors.items()}

@@ -68,6 +68,20 @@ def test_training_state_is_no_encoder(tiny: PretrainConfig, tmp_path: Path) -> N
         load_encoder(tmp_path)
 
 
+def test_an_untrained_encoder_may_be_kept_as_its_seed(tiny: PretrainConfig, tmp_path: Path) -> None:
+    statistics = {"feature_mean": torch.full((12,), 0.5), "feature_std": torch.full((12,), 2.0)}
+    for steps, seed in ((0, 0), (0, 1), (1, 0)):
+        record = {"config": dataclasses.replace(tiny, seed=seed).to_dict(), "steps": steps}
+        save_checkpoint(tmp_path / f"{steps}-{seed}", statistics, record)
+    for seed in (0, 1):
+        found, made = load_encoder(tmp_path / f"0-{seed}"), Encoder.untrained(tiny.model, seed)
+        assert torch.equal(found(*views(2)), made(*views(2)))
+        assert torch.equal(found.feature_mean, statistics["feature_mean"])
+    assert not torch.equal(made(*views(2)), load_encoder(tmp_path / "0-0")(*views(2)))
+    with pytest.raises(CheckpointError, match="does not fit the network its record describes"):
+        load_encoder(tmp_path / "1-0")  # trained, but its weights are lost
+
+
 def test_weights_of_other_sizes_are_refused(tiny: PretrainConfig, trained_run: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, representation_size=13))
     save_checkpoint(tmp_path, load_tensors(trained_run / "encoder"), {"config": config.to_dict()})

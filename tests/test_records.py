@@ -19,7 +19,7 @@ from gqn_transfer.benchmarks.curves import (
     read_curve,
     rewind_curve,
 )
-from gqn_transfer.benchmarks.records import planned_cells, read_encoders, read_suite
+from gqn_transfer.benchmarks.records import planned_cells, read_suite
 from gqn_transfer.files import write_json
 
 ROWS = [CurveRow(0, 0.02, 7.5, 1.25, 50, 1.5), CurveRow(1000, 0.1, 1 / 3, 2.0, 50, 9.75)]
@@ -197,16 +197,3 @@ def test_broken_config_and_copied_cells_are_refused(tmp_path: Path) -> None:
     (place.parent / "copy" / "config.json").write_text("{")
     with pytest.raises(RecordError, match="is not JSON"):
         read_suite(tmp_path)
-
-
-def test_encoder_folders(tmp_path: Path) -> None:
-    assert read_encoders(tmp_path) == []
-    place = tmp_path / "encoders" / "conv"
-    place.mkdir(parents=True)
-    (place / "probes.csv").write_text("probe,error_cm\nridge,2.1\nmlp,1.")  # torn: dropped
-    found = read_encoders(tmp_path)[0]
-    assert (found.name, found.predictions, found.training) == ("conv", None, [])
-    assert found.probes == [["probe", "error_cm"], ["ridge", "2.1"]]
-    (place / "probes.csv").write_text("probe,error_cm\nridge\n")
-    with pytest.raises(RecordError, match="'ridge' has 1 values, the header 2"):
-        read_encoders(tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gqn_transfer.checkpoint import tensor_names
 from gqn_transfer.encoder import available_encoders, find_checkpoint, load_encoder, load_gqn
 from gqn_transfer.envs.reference import reference_render
 from gqn_transfer.envs.registry import TASKS
@@ -39,7 +40,7 @@ def measured() -> dict[tuple[str, str, str], float]:
 
 
 def test_they_ship_under_their_names() -> None:
-    assert {NAME, f"{NAME}-ae", f"{NAME}-supervised"} <= set(NAMES)
+    assert {NAME, f"{NAME}-ae", f"{NAME}-supervised", "reach-random"} <= set(NAMES)
     for name in NAMES:
         encoder = load_encoder(name)
         assert (encoder.features_dim, encoder.config.image_size) == (256, 64)
@@ -67,6 +68,16 @@ def test_they_are_small_enough_for_a_package() -> None:
 @pytest.mark.parametrize("task", list(TASKS))
 def test_tasks_look_as_they_did_in_their_training(task: str, name: str) -> None:
     assert difference_warning(find_checkpoint(name), task, reference_render(task)) is None
+
+
+def test_weights_of_a_seed_are_those_that_its_statistics_are_of() -> None:
+    assert not any(name.startswith("model.") for name in tensor_names(find_checkpoint("reach-random")))
+    arrays, encoder = sample_scenes(300, 1, np.random.default_rng(20_003)), load_encoder("reach-random")
+    images = torch.from_numpy(arrays.images[:, 0]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        codes = encoder.standardise(encoder(images, torch.from_numpy(arrays.viewpoints[:, 0])))
+    assert codes.mean(0).abs().max() < 0.3
+    assert (codes.std(0) - 1).abs().max() < 0.3
 
 
 def test_it_draws_scenes_rendered_now(measured: dict[tuple[str, str, str], float]) -> None:

@@ -79,6 +79,10 @@ def test_quick_and_from_scratch_compare_what_they_promise(suite: str, encoder: s
     assert {cell.encoder for cell in cells if cell.method == "gqn-frozen"} == {encoder}
 
 
+def test_quick_makes_no_encoder() -> None:
+    assert {recipe_of(cell.encoder) for cell in SUITES["quick"].cells if cell.encoder} == {None}
+
+
 def test_unknown_names_list_what_exists() -> None:
     with pytest.raises(ValueError, match=r"unknown suite 'quik'; known: smoke, quick"):
         suite_named("quik")

@@ -12,10 +12,11 @@ from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.contrasts import CONTRASTS, contrasts_of
 from gqn_transfer.benchmarks.convergence import likeness_rows
 from gqn_transfer.benchmarks.curves import CurveRow, append_row
+from gqn_transfer.benchmarks.encoder_records import EncoderRecord, read_encoders
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
 from gqn_transfer.benchmarks.headlines import suite_headline
-from gqn_transfer.benchmarks.records import EncoderRecord, read_encoders, read_suite
+from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.size_figure import size_figure
 from gqn_transfer.benchmarks.sizes import size_rows, sized
@@ -124,13 +125,15 @@ def test_without_source_stages_there_is_no_figure(tmp_path: Path) -> None:
     assert transfer_figure(alone, np.random.default_rng(0)) is None
 
 
+def psnr(contexts: int, value: int) -> dict[str, str]:
+    return {"figure": "prior_sample_psnr", "contexts": str(contexts), "value": str(value)}
+
+
 def test_the_table_tells_what_source_tasks_are_worth(tmp_path: Path) -> None:
     point, _ = suite(tmp_path, "tasks-small")
     names = [f"start-{CORE}", *(stages.Sources(SOURCES).stage(seed).name for seed in SEEDS)]
-    drawn = [["figure", "contexts", "value"], ["prior_sample_psnr", "1", "20"]]
     known = [
-        EncoderRecord(name, None, [], [], [*drawn, ["prior_sample_psnr", "3", str(25 + k)]])
-        for k, name in enumerate(names)
+        EncoderRecord(name, None, [], [], [psnr(1, 20), psnr(3, 25 + k)]) for k, name in enumerate(names)
     ]
     found = summarise_transfer(point, known, np.random.default_rng(0))
     assert found is not None
