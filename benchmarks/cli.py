@@ -8,7 +8,7 @@ import sys
 
 from . import encoder_commands, suite_commands  # noqa: F401  they register their commands
 from .commands import app
-from .limits import usable_cores
+from .limits import keep_freed_memory, usable_cores
 
 SUMMARY = """Does a scene representation, learned from rendering alone, let robot-arm agents learn from fewer
 interactions than raw pixels? Start with `gqn-bench run quick`, then `gqn-bench report runs/quick`."""
@@ -17,6 +17,7 @@ interactions than raw pixels? Start with `gqn-bench run quick`, then `gqn-bench 
 def main() -> None:
     """Entry point: errors that a user can mend are one message, not a traceback."""
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    keep_freed_memory()
     try:
         app.cli(prog="gqn-bench", description=SUMMARY)
     except KeyboardInterrupt:

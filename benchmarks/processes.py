@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from .limits import usable_cores
+from .limits import keep_freed_memory, usable_cores
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["gqn_transfer.agents.build"])  # not mujoco, whose import may open a display
@@ -66,6 +66,7 @@ def _pool(workers: int, fresh: bool = False) -> ProcessPoolExecutor:
 
 def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent's one message is enough
+    keep_freed_memory()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -76,6 +76,14 @@ def test_a_loss_that_is_no_number_is_one_message_too(monkeypatch: pytest.MonkeyP
         cli.main()
 
 
+def test_commands_keep_the_memory_that_they_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: done.append("kept"))
+    monkeypatch.setattr(cli.app, "cli", lambda **_: done.append("run"))
+    cli.main()
+    assert done == ["kept", "run"]
+
+
 @pytest.fixture
 def read_only() -> Iterator[Path]:
     """A suite's folder that may only be read, also by root, who becomes nobody meanwhile."""

@@ -1,10 +1,14 @@
 """Pools whose parent is killed: no worker is left behind."""
 
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
+import torch
 
 from gqn_transfer.benchmarks.processes import worker_pool
 
@@ -41,6 +45,21 @@ def imported() -> set[str]:
 def test_workers_begin_with_what_takes_long_to_import_and_opens_no_display() -> None:
     with worker_pool(1, 1) as pool:
         assert pool.submit(imported).result() == {"torch", "stable_baselines3"}
+
+
+def faults() -> int:
+    """Pages that the system hands out for ten tensors of 64 MiB, one after the other."""
+    torch.empty(2**24).fill_(1.0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.empty(2**24).fill_(1.0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_workers_keep_the_memory_that_they_free() -> None:
+    with worker_pool(1, 1) as pool:
+        assert pool.submit(faults).result() < 1_000  # else 16,384 for each
 
 
 def _alive(pid: int) -> bool:

@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from gqn_transfer.checkpoint import CheckpointError, read_record
-from gqn_transfer.encoder import load_encoder, load_gqn
+from gqn_transfer.checkpoint import CheckpointError, read_record, tensor_names
+from gqn_transfer.encoder import Encoder, load_encoder, load_gqn
 from gqn_transfer.files import write_json
 
 SCRIPT = Path(__file__).parents[1] / "scripts/ship_encoder.py"
@@ -82,6 +82,19 @@ def test_a_control_ships_without_its_generator(
         CheckpointError, match="is an encoder without its generator: load it with load_encoder"
     ):
         load_gqn(tmp_path / "mine")
+
+
+def test_an_untrained_encoder_ships_as_its_seed(
+    script: ModuleType, run: Path, figures: Path, tmp_path: Path
+) -> None:
+    write_json(run / "checkpoint.json", read_record(run) | {"steps": 0})
+    script.main(run, "mine", figures)
+    assert set(tensor_names(tmp_path / "mine")) == {"feature_mean", "feature_std"}
+    shipped, original = load_encoder(tmp_path / "mine"), load_encoder(run)
+    assert torch.equal(shipped.feature_mean, original.feature_mean)
+    untrained = Encoder.untrained(original.config)
+    images, viewpoints = torch.rand(5, 3, 16, 16), torch.randn(5, 7)
+    assert torch.equal(shipped(images, viewpoints), untrained(images, viewpoints))
 
 
 def test_the_cards_rows(script: ModuleType, figures: Path) -> None:
