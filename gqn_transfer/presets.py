@@ -155,7 +155,9 @@ AUTOENCODING: dict[str, Any] = {"warm_up": 1.0, "transition": 0.0, "prior_only":
 GPU_SIZES = dataclasses.replace(
     RAYS_AND_POINTS, layers=6, hidden_channels=128, canvas_channels=128, condition_channels=128
 )
-GPU_15MIN = dataclasses.replace(CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256)
+GPU_15MIN = dataclasses.replace(
+    CPU_30MIN, model=GPU_SIZES, steps=20_000, batch=256, label_weights=CPU_2H_THINGS.label_weights
+)
 REGRESSOR = PretrainConfig(
     decoders={"state": 1.0},
     model=RAYS_AND_POINTS,

@@ -28,6 +28,12 @@ def gqn_bench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedP
     )
 
 
+@pytest.fixture(autouse=True)
+def _memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ever in the process of the tests, where commands run too."""
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: None)
+
+
 def test_help_lists_every_command() -> None:
     done = gqn_bench("--help")
     assert done.returncode == 0

@@ -8,7 +8,7 @@ import pytest
 
 from gqn_transfer.benchmarks.groups import Group, panels_of
 from gqn_transfer.benchmarks.records import read_suite
-from gqn_transfer.benchmarks.statistics import interquartile_mean, steps_to_threshold
+from gqn_transfer.benchmarks.statistics import estimate, interquartile_mean, steps_to_threshold
 from gqn_transfer.benchmarks.suites import SUITES
 from gqn_transfer.envs.registry import TASKS
 
@@ -48,6 +48,17 @@ def test_the_readme_tells_the_steps(task: str) -> None:
 def test_quick_ran_as_its_suite_says() -> None:
     assert {record.cell for record in QUICK} == set(SUITES["quick"].cells)
     assert all(record.status == "done" for record in QUICK)
+
+
+@pytest.mark.parametrize("figure", ["areas", "final_scores"])
+def test_another_machine_found_the_same(figure: str) -> None:
+    """Of every method the intervals overlap."""
+    (here,), (there,) = panels_of(QUICK), panels_of(read_suite(ROOT / "docs/results/quick-intel"))
+    assert [group.cell for group in here.groups] == [group.cell for group in there.groups]
+    for groups in zip(here.groups, there.groups, strict=True):
+        one, other = (estimate(getattr(group, figure), np.mean, np.random.default_rng(0)) for group in groups)
+        assert one.low <= other.high, groups[0].label
+        assert other.low <= one.high, groups[0].label
 
 
 def in_words(group: Group, threshold: float | None) -> tuple[str, str, str]:
