@@ -61,6 +61,28 @@ def test_another_machine_found_the_same(figure: str) -> None:
         assert other.low <= one.high, groups[0].label
 
 
+RAW_PIXELS = read_suite(ROOT / "docs/results/raw-pixels-a")
+PAGE = (ROOT / "docs/results/raw-pixels.md").read_text()
+
+
+def test_cells_of_the_comparison_are_those_of_its_suite_and_whole() -> None:
+    assert {record.cell for record in RAW_PIXELS} <= set(SUITES["raw-pixels-a"].cells)
+    assert all(record.status == "done" for record in RAW_PIXELS)
+    seeds = [{record.cell.seed for record in group.records} for group in panels_of(RAW_PIXELS)[0].groups]
+    assert all(found == seeds[0] for found in seeds), "every method on the same seeds"
+
+
+def test_the_page_tells_what_the_comparison_found() -> None:
+    (panel,) = panels_of(RAW_PIXELS)
+    for group in panel.groups:
+        row = re.search(rf"^\| `{group.method}`[^|]* \| (.+) \| (.+) \| ([\d.]+) \|$", PAGE, re.M)
+        assert row, f"no row of {group.method} on the page"
+        times = group.times(panel.threshold)
+        steps = ", ".join(f"{time:,.0f}" for time in times) if np.isfinite(times).any() else "not in 400,000"
+        scores = ", ".join(f"{score:.2f}" for score in group.final_scores)
+        assert row.groups() == (scores, steps, f"{group.areas.mean():.3f}")
+
+
 def in_words(group: Group, threshold: float | None) -> tuple[str, str, str]:
     """Final score, steps to the threshold and area, as the README writes them."""
     median = float(np.median(group.times(threshold)))
