@@ -7,7 +7,7 @@ import pytest
 import gqn_transfer.envs as envs
 from gqn_transfer.agents.algorithms import ALGORITHMS
 from gqn_transfer.agents.methods import METHODS
-from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES, SourceRecipe, recipe_of
+from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES, Recipe, SourceRecipe, recipe_of
 from gqn_transfer.benchmarks.cells import OPTION_KEYS, Cell, Suite
 from gqn_transfer.benchmarks.grids import FAMILIES, grid
 from gqn_transfer.benchmarks.raw_pixels_suites import ORACLE_BUDGETS, RAW_PIXELS_BUDGETS
@@ -15,6 +15,7 @@ from gqn_transfer.benchmarks.run_cell import make_venv
 from gqn_transfer.benchmarks.suites import SUITES, suite_named, with_encoder
 from gqn_transfer.encoder import available_encoders, load_encoder
 from gqn_transfer.envs.cameras import CAMERA_PATHS
+from gqn_transfer.envs.rendering import LABEL_ARM, LABEL_FINGERS, LABEL_TARGET
 from gqn_transfer.presets import PRESETS
 
 CELLS = [cell for suite in SUITES.values() for cell in suite.cells]
@@ -68,6 +69,15 @@ def test_recipes_name_what_exists() -> None:
         preset = PRESETS[recipe.preset]
         assert preset.views_needed <= SCENES[recipe.scenes].views
         assert preset.model.image_size == SCENES[recipe.scenes].image_size
+
+
+def test_encoders_of_things_weigh_fingers_as_targets() -> None:
+    trained = [one for one in ENCODERS.values() if isinstance(one, Recipe) and PRESETS[one.preset].steps]
+    of_things = [one for one in trained if one.scenes in ("core-200k", "all-200k")]
+    assert len(of_things) > 6
+    for recipe in of_things:
+        weights = PRESETS[recipe.preset].label_weights
+        assert weights[LABEL_FINGERS] == weights[LABEL_TARGET] > weights[LABEL_ARM]
 
 
 @pytest.mark.parametrize(("suite", "encoder"), [("quick", "jaco-small"), ("from-scratch", "reach-gqn")])
