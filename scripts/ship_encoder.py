@@ -45,7 +45,7 @@ def main(run: Positional[Path], name: Positional[str], figures: Path, encoder_on
     record, tensors = read_record(source), load_tensors(source)
     if record["steps"] == 0:  # its weights are those of its seed
         tensors = {key: value for key, value in tensors.items() if not key.startswith("model.")}
-    if encoder_only:
+    elif encoder_only:
         tensors = {key: value for key, value in tensors.items() if ".generator." not in key}
     halved = {key: value.half() if key.startswith("model.") else value for key, value in tensors.items()}
     save_checkpoint(target, halved, without_paths(record))

@@ -109,7 +109,7 @@ def test_the_tables_are_of_the_encoders_that_ship(method: str) -> None:
     """An encoder that changes asks for another search."""
     found = read_json(FOLDER / f"{method}.json")
     name = encoder_for(method, TuneConfig().family)
-    ships = name in available_encoders() and name != "reach-random"  # which is kept as its seed
+    ships = name in available_encoders() and name != "reach-random"  # kept as its seed
     assert not ships or found["search"]["encoder_fingerprint"] == load_encoder(name).fingerprint
     assert {"command", "machine", "versions"} <= set(found)
 
