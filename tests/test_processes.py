@@ -59,7 +59,8 @@ def faults() -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_workers_keep_the_memory_that_they_free() -> None:
     with worker_pool(1, 1) as pool:
-        assert pool.submit(faults).result() < 1_000  # else 16,384 for each
+        # Else 16,384 for each of the ten; small ones in between may once cost a new place.
+        assert pool.submit(faults).result() < 3 * 16_384
 
 
 def _alive(pid: int) -> bool:
