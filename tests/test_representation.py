@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from gqn_transfer.rays import ray_features
 from gqn_transfer.representation import (
     REPRESENTATIONS,
     Conv,
@@ -97,6 +98,24 @@ def test_image_sizes_divisible_by_eight_are_taken(name: str, image_size: int) ->
     code.square().sum().backward()
     assert images.grad is not None
     assert (images.grad.abs().sum((0, 1)) > 0).all()
+
+
+def test_rays_of_one_camera_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nothing learns from: agents with a fixed camera encode many images of one viewpoint."""
+    network, (images, viewpoints) = REPRESENTATIONS["conv-rays"](16, 32), inputs(3, 16)
+    asked: list[int] = []
+
+    def counted(viewpoints: torch.Tensor, size: int, field_of_view: float) -> torch.Tensor:
+        asked.append(len(viewpoints))
+        return ray_features(viewpoints, size, field_of_view)
+
+    monkeypatch.setattr("gqn_transfer.representation.ray_features", counted)
+    of_one = viewpoints[:1].expand(3, 7)
+    learned_from = network(images, of_one)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images, of_one), learned_from)
+        network(images, viewpoints)
+    assert asked == [3, 1, 3]
 
 
 def test_viewpoint_features() -> None:
