@@ -16,13 +16,13 @@ from .limits import usable_cores
 
 PACES: Mapping[str, float] = MappingProxyType(
     {
-        "state": 1100.0, "pixels": 530.0, "pixels-aug": 500.0, "pixels-gqn-arch": 120.0, "gqn-finetune": 55.0,
-        "gqn-aux": 58.0, "random-frozen": 640.0, "ae-frozen": 640.0, "supervised-frozen": 640.0,
+        "state": 1100.0, "pixels": 530.0, "pixels-aug": 500.0, "pixels-gqn-arch": 120.0, "gqn-finetune": 130.0,
+        "gqn-aux": 50.0, "random-frozen": 640.0, "ae-frozen": 640.0, "supervised-frozen": 640.0,
         "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
 """Method -> training steps a second on one core, evaluations included. Measured on cells of suite `quick`;
-the oracle's on suite `oracle`; those of methods that train an encoder on suite `settings`."""
+the oracle's on suite `oracle`; those of methods that train an encoder on suite `methods`."""
 OFF_POLICY_PACES: Mapping[str, float] = MappingProxyType(
     {"pixels": 14.0, "pixels-aug": 14.0, "pixels-gqn-arch": 3.0, "gqn-finetune": 3.0}
 )

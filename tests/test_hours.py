@@ -1,11 +1,15 @@
 """Estimates of hours: of every method, more for more steps and for encoders, less on a faster machine."""
 
+import statistics
+from pathlib import Path
+
 import pytest
 
 from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks import hours
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.suites import SUITES
+from gqn_transfer.files import read_json
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +35,14 @@ def test_raw_pixels_take_far_longer_from_a_replay_buffer() -> None:
 
 def test_oracle_takes_what_it_took() -> None:
     assert hours.seconds_of(SUITES["oracle"].cells) == pytest.approx(38 * 60, rel=0.2)
+
+
+def test_methods_that_train_an_encoder_take_what_they_took() -> None:
+    folder = Path(__file__).parent.parent / "docs" / "results" / "methods" / "cells"
+    for method in ("pixels-gqn-arch", "gqn-finetune", "gqn-aux"):
+        ended = [read_json(path) for path in folder.glob(f"*-{method}-ppo-seed*/done.json")]
+        paces = [done["env_steps"] / done["wall_seconds"] for done in ended]
+        assert hours.PACES[method] == pytest.approx(statistics.mean(paces), rel=0.1)
 
 
 def test_encoders_of_a_suites_own_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
