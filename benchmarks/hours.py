@@ -16,9 +16,9 @@ from .limits import usable_cores
 
 PACES: Mapping[str, float] = MappingProxyType(
     {
-        "state": 1100.0, "pixels": 530.0, "pixels-aug": 500.0, "pixels-gqn-arch": 120.0, "gqn-finetune": 130.0,
-        "gqn-aux": 50.0, "random-frozen": 640.0, "ae-frozen": 640.0, "supervised-frozen": 640.0,
-        "gqn-frozen": 640.0, "gqn-tier2": 640.0,
+        "state": 1100.0, "pixels": 530.0, "pixels-aug": 500.0, "pixels-gqn-arch": 120.0,
+        "gqn-finetune": 130.0, "gqn-aux": 50.0, "random-frozen": 640.0, "ae-frozen": 640.0,
+        "supervised-frozen": 640.0, "gqn-frozen": 640.0, "gqn-tier2": 640.0,
     }
 )  # fmt: skip
 """Method -> training steps a second on one core, evaluations included. Measured on cells of suite `quick`;

@@ -1,4 +1,4 @@
-"""The committed results say what the README says of them."""
+"""The committed results say what the READMEs and the pages say of them."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gqn_transfer.benchmarks.groups import Group, panels_of
-from gqn_transfer.benchmarks.records import read_suite
+from gqn_transfer.benchmarks.records import CellRecord, read_suite
 from gqn_transfer.benchmarks.statistics import estimate, interquartile_mean, steps_to_threshold
 from gqn_transfer.benchmarks.suites import SUITES
 from gqn_transfer.envs.registry import TASKS
@@ -84,17 +84,24 @@ def test_the_page_tells_what_the_comparison_found() -> None:
 
 
 def in_words(group: Group, threshold: float | None) -> tuple[str, str, str]:
-    """Final score, steps to the threshold and area, as the README writes them."""
+    """Final score, steps to the threshold and area, as the tables of READMEs write them."""
     median = float(np.median(group.times(threshold)))
     steps = f"{median:,.0f}" if np.isfinite(median) else f"not in {group.budget:,.0f}"
     return f"{group.final_scores.mean():.3f}", steps, f"{interquartile_mean(group.areas):.3f}"
 
 
-def test_the_readme_tells_what_quick_found() -> None:
-    (panel,) = panels_of(QUICK)
+@pytest.mark.parametrize(
+    ("page", "records"),
+    [("README.md", RAW_PIXELS), ("docs/results/README.md", QUICK)],
+    ids=["first", "quick"],
+)
+def test_tables_tell_what_was_found(page: str, records: list[CellRecord]) -> None:
+    (panel,) = panels_of(records)
     for group in panel.groups:
         row = re.search(
-            rf"^\| `{group.method}`.* \| ([\d.]+) \(.*\) \| (.+) \| ([\d.]+) \(.*\) \|$", README, re.M
+            rf"^\| `{group.method}`.* \| ([\d.]+) \(.*\) \| (.+) \| ([\d.]+) \(.*\) \|$",
+            (ROOT / page).read_text(),
+            re.M,
         )
-        assert row, f"no row of {group.method} in the README's table of quick"
+        assert row, f"no row of {group.method} in the table of {page}"
         assert row.groups() == in_words(group, panel.threshold)
