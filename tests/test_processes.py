@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,20 +48,21 @@ def test_workers_begin_with_what_takes_long_to_import_and_opens_no_display() -> 
         assert pool.submit(imported).result() == {"torch", "stable_baselines3"}
 
 
-def faults() -> int:
-    """Pages that the system hands out for ten tensors of 64 MiB, one after the other."""
+def faults() -> list[int]:
+    """Pages that the system hands out for each of ten tensors of 64 MiB, one after the other."""
     torch.empty(2**24).fill_(1.0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    counts = [resource.getrusage(resource.RUSAGE_SELF).ru_minflt]
     for _ in range(10):
         torch.empty(2**24).fill_(1.0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    return [after - before for before, after in pairwise(counts)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_workers_keep_the_memory_that_they_free() -> None:
     with worker_pool(1, 1) as pool:
-        # Else 16,384 for each of the ten; small ones in between may once cost a new place.
-        assert pool.submit(faults).result() < 3 * 16_384
+        found = sorted(pool.submit(faults).result())
+    assert sum(found[:-1]) < 1_000  # else 16,384 each; one may need a new place, beside smaller things
 
 
 def _alive(pid: int) -> bool:
