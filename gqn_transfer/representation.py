@@ -186,7 +186,8 @@ class ConvRays(Conv):
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> codes (B, C)."""
         seen = self.enter(images)
-        if not torch.is_grad_enabled() and bool((viewpoints == viewpoints[:1]).all()):
+        plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())  # may look at values
+        if plain and bool((viewpoints == viewpoints[:1]).all()):
             viewpoints = viewpoints[:1]  # all of one camera, as agents with a fixed one have: its rays once
         rays = self.viewpoint(ray_features(viewpoints, seen.shape[-1], self.field_of_view))
         return self.leave(seen + rays.permute(0, 3, 1, 2))
