@@ -1,7 +1,8 @@
 """An agent in the middle of its training: saved with all that decides how it goes on, bit for bit.
 
-Only between two rollouts of an on-policy algorithm: its buffer is then empty. What SB3 draws comes from the
-global generators of NumPy and PyTorch, so that these are part of it.
+Only between two calls of `learn`: the buffer of an on-policy algorithm is then empty, that of an off-policy
+one has files of its own. What SB3 draws comes from the global generators of NumPy and PyTorch, so that these
+are part of it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 from torch import Tensor
 
-from .algorithms import algorithm_named
 from .augmentation import RandomShiftVecEnv
 from .auxiliary import AuxiliaryBound
-from .build import Recipe
 from .eyes import EncoderSource
 from .mixed_vec_env import parts_of
-from .saving import load_agent, read_agent, restore_agent, save_agent
+from .refilling import Refilling
+from .replay_files import bring_back_replay, drop_pieces, keep_replay, missing_pieces
+from .saving import load_agent, read_agent, read_facts, restore_agent, save_agent
 from .scene_collector import collectors_in
 
 LAST_SEEN = "last_observation."
@@ -30,13 +31,17 @@ ACTIONS, SCENES = "actions.", "scenes."
 """Before the number of a task: its actions in the running episodes; what states kept for a bound show."""
 
 
-def can_resume(recipe: Recipe) -> bool:
-    """True if an agent goes on as if it had not been stopped: off-policy ones lose their replay buffer."""
-    return not algorithm_named(recipe.algo).is_off_policy
+def can_resume(folder: Path) -> bool:
+    """False if the agent in `folder` has lost files of its replay buffer."""
+    replay = read_facts(folder)["replay"]
+    return replay is None or not missing_pieces(folder, replay)
 
 
-def save_training(agent: BaseAlgorithm, folder: Path) -> None:
-    """Write an agent between two rollouts, its environments and generators with it."""
+def save_training(agent: BaseAlgorithm, folder: Path, has_ended: bool = False) -> None:
+    """Write an agent between two calls of `learn`, its environments and generators with it.
+
+    has_ended: it will not learn on, so that its replay buffer need not be kept.
+    """
     venv: VecEnv = agent.get_env()  # type: ignore[assignment]
     bookmarks = [part.env_method("bookmark", indices=[0])[0] for part in parts_of(venv)]
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
@@ -46,6 +51,7 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
         "numpy": [name, position, has_gauss, gauss],
         "own": {key: rng.bit_generator.state for key, rng in _own_generators(agent).items()},
         "scenes": [],
+        "replay": keep_replay(agent, folder) if isinstance(agent, Refilling) and not has_ended else None,
     }
     tensors = {
         "offsets": torch.from_numpy(shift.offsets if shift else np.zeros((2, 0), int)),
@@ -63,6 +69,7 @@ def save_training(agent: BaseAlgorithm, folder: Path) -> None:
     for key, values in agent._last_obs.items():  # type: ignore[union-attr]
         tensors[LAST_SEEN + key] = torch.from_numpy(np.ascontiguousarray(values))
     save_agent(agent, folder, tensors, facts)
+    drop_pieces(folder, facts["replay"])
 
 
 def load_training(
@@ -94,6 +101,8 @@ def _go_on(agent: BaseAlgorithm, folder: Path) -> None:
         shift.offsets = tensors["offsets"].numpy()
     for number, collector in enumerate(collectors_in(venv)):
         collector.go_back(facts["scenes"][number], _arrays(f"{SCENES}{number}.", tensors))
+    if isinstance(agent, Refilling) and facts["replay"] is not None:
+        bring_back_replay(agent, folder, facts["replay"])
     for key, rng in _own_generators(agent).items():
         rng.bit_generator.state = facts["own"][key]
     _restore_global_generators(facts, tensors)
@@ -115,6 +124,8 @@ def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
         "shift": getattr(_shift(agent.get_env()), "rng", None),
         "bound": getattr(bound, "rng", None),
         "surgery": getattr(agent, "surgery_rng", None),
+        "replay": getattr(getattr(agent, "replay_buffer", None), "rng", None),
+        "exploration": agent.action_space.np_random if isinstance(agent, Refilling) else None,
     }
     return {name: rng for name, rng in found.items() if rng is not None}
 

@@ -45,8 +45,8 @@ def save_agent(
 
     tensors, facts: more to keep with it, in the same moment, for `read_agent`.
 
-    The replay buffer of an off-policy agent is not kept: a loaded one fills it again, with random actions as
-    at its start, before its next update.
+    A replay buffer is not kept, but by `resuming.save_training`: a loaded off-policy agent fills its own
+    again, with random actions as at its start, before its next update.
     """
     folder = Path(folder)
     recipe: Recipe = agent.recipe  # type: ignore[attr-defined]
@@ -114,6 +114,12 @@ def read_agent(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts that `save_agent` was given to keep with the agent."""
     record = _read_record(folder)
     return _below(MORE, read_tensors(folder / record["weights"], record["fingerprint"])), record["facts"]
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The facts alone of `read_agent`."""
+    facts: dict[str, Any] = _read_record(folder)["facts"]
+    return facts
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

@@ -23,10 +23,9 @@ AGENT = "agent"
 """Folder inside a cell's: its agent at the last evaluation."""
 
 
-def keep(agent: BaseAlgorithm, folder: Path) -> None:
-    """Save the agent of the cell in `folder`, just evaluated, if it is one that can go on."""
-    if can_resume(agent.recipe):  # type: ignore[attr-defined]
-        save_training(agent, folder / AGENT)
+def keep(agent: BaseAlgorithm, folder: Path, has_ended: bool = False) -> None:
+    """Save the agent of the cell in `folder`, just evaluated."""
+    save_training(agent, folder / AGENT, has_ended)
 
 
 def begin(folder: Path, config: dict[str, Any]) -> bool:
@@ -60,7 +59,9 @@ def _obstacle(folder: Path, config: dict[str, Any]) -> str:
         known = steps in read_curve(folder / CURVE, allow_torn=True).steps
     except (OSError, RecordError):
         known = False
-    return "" if known else f"its curve lacks the evaluation at {steps} steps, where the agent stands"
+    if not known:
+        return f"its curve lacks the evaluation at {steps} steps, where the agent stands"
+    return "" if can_resume(folder / AGENT) else "files of its replay buffer are missing"
 
 
 def _read(path: Path) -> dict[str, Any]:

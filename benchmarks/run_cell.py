@@ -103,7 +103,7 @@ def _learn(cell: Cell, folder: Path, source: Source | None, goes_on: bool, how: 
         agent.learn(min(options["evaluate_every"], left), reset_num_timesteps=False)
         learning += time.monotonic() - begun
         record()
-        keep(agent, folder)
+        keep(agent, folder, has_ended=agent.num_timesteps >= cell.steps)
     pace = (agent.num_timesteps - before) / learning if learning else None
     return _facts(agent, time.monotonic() - started, pace) | {
         "encoder_fingerprint": encoder.fingerprint if encoder and row.needs_weights else "",

@@ -1,4 +1,4 @@
-"""Cells that are killed go on from their last evaluation, to the same curve; others start anew."""
+"""Cells that are killed go on from their last evaluation, to the same curve; others begin again."""
 
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ class Killed(BaseException):
 def killed_at(steps: int, monkeypatch: pytest.MonkeyPatch, before_keeping: bool) -> None:
     """Let the next cell die at its evaluation of that many steps, before or after its agent is kept."""
 
-    def keep(agent: Any, folder: Path) -> None:
+    def keep(agent: Any, folder: Path, has_ended: bool) -> None:
         if agent.num_timesteps >= steps and before_keeping:
             raise Killed
-        interrupted.keep(agent, folder)
+        interrupted.keep(agent, folder, has_ended)
         if agent.num_timesteps >= steps:
             raise Killed
 
@@ -47,11 +47,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_killed(folder: Path, steps: int, before_keeping: bool = False) -> None:
+def run_killed(folder: Path, steps: int, before_keeping: bool = False, cell: Cell = CELL) -> None:
     with pytest.MonkeyPatch.context() as patch:
         killed_at(steps, patch, before_keeping)
         with pytest.raises(Killed):
-            run_cell.run_cell(CELL, folder, None, How(provenance=VERSIONS))
+            run_cell.run_cell(cell, folder, None, How(provenance=VERSIONS))
 
 
 def test_it_goes_on_to_the_same_curve(whole: Path, tmp_path: Path) -> None:
@@ -124,10 +124,36 @@ def test_another_revision_of_the_same_sources_goes_on(tmp_path: Path) -> None:
     assert read_json(tmp_path / "cell/config.json")["resumed_at"] == [500]
 
 
-def test_off_policy_cells_keep_nothing_and_start_anew(tmp_path: Path) -> None:
-    cell = CELL._replace(
-        algo="sac", steps=20, options=(("episodes", 1), ("evaluate_every", 10), ("num_envs", 2))
-    )
-    run_cell.run_cell(cell, tmp_path / "cell", None, How(provenance=VERSIONS))
-    assert not (tmp_path / "cell/agent").exists()
+OFF_POLICY = CELL._replace(
+    algo="sac",
+    steps=80,
+    options=(("episodes", 1), ("evaluate_every", 20), ("learning_starts", 30), ("num_envs", 2)),
+)
+
+
+def test_off_policy_cells_go_on_too_and_leave_no_replay_buffer(tmp_path: Path) -> None:
+    run_cell.run_cell(OFF_POLICY, tmp_path / "whole", None, How(provenance=VERSIONS))
+    run_killed(tmp_path / "cell", 60, cell=OFF_POLICY)
+    assert list((tmp_path / "cell/agent").glob("replay-*"))
+    run_cell.run_cell(OFF_POLICY, tmp_path / "cell", None, How(provenance=VERSIONS))
+    assert read_json(tmp_path / "cell/config.json")["resumed_at"] == [60]
+    assert figures(tmp_path / "cell") == figures(tmp_path / "whole")
+    assert weights_in(tmp_path / "cell") == weights_in(tmp_path / "whole")
+    for folder in ("cell", "whole"):
+        assert not list((tmp_path / folder / "agent").glob("replay-*"))
+
+
+def weights_in(folder: Path) -> str:
+    return str(read_json(folder / "agent/agent.json")["fingerprint"])
+
+
+def test_a_cell_that_has_lost_its_replay_buffer_starts_anew_and_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As on another node: a cell takes its agent along, not the gigabytes of its buffer."""
+    run_killed(tmp_path / "cell", 40, cell=OFF_POLICY)
+    for path in (tmp_path / "cell/agent").glob("replay-*"):
+        path.unlink()
+    run_cell.run_cell(OFF_POLICY, tmp_path / "cell", None, How(provenance=VERSIONS))
+    assert "starts anew: files of its replay buffer are missing" in capfd.readouterr().err
     assert not read_json(tmp_path / "cell/done.json").get("failed")
