@@ -21,12 +21,13 @@ FROZEN = STATE._replace(method="gqn-frozen", encoder="jaco-small", camera="movin
 STACKED = FROZEN._replace(camera="fixed", options=(*OPTIONS, ("views", 3)))
 TUNED = FROZEN._replace(method="gqn-finetune", camera="fixed")
 PIXELS = STATE._replace(method="pixels")
+OFF_POLICY = FROZEN._replace(algo="sac", camera="fixed")
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("suite")
-    for cell in (STATE, FROZEN, STACKED, TUNED, PIXELS):
+    for cell in (STATE, FROZEN, STACKED, TUNED, PIXELS, OFF_POLICY):
         encoder = find_checkpoint(cell.encoder) if cell.encoder else None
         run_cell(cell, cell_folder(folder, cell), encoder)
     return folder
@@ -50,17 +51,16 @@ def test_a_gqns_film_has_its_own_drawing(cell: Cell, suite: Path) -> None:
 def test_films_of_all_that_look_and_their_place_in_the_report(suite: Path) -> None:
     before = write_report(suite).read_text()
     paths = write_films(suite)
-    expected = {film_path(suite, cell): 4 for cell in (FROZEN, STACKED, TUNED)} | {
-        film_path(suite, PIXELS): 2
-    }
+    with_a_code = (FROZEN, STACKED, TUNED, OFF_POLICY)
+    expected = {film_path(suite, cell): 4 for cell in with_a_code} | {film_path(suite, PIXELS): 2}
     assert set(paths) == set(expected)
     for path, pictures in expected.items():
         with Image.open(path) as film:
             assert film.size == (pictures * 264 - 8, 256)
             assert film.n_frames > 1
     after = write_report(suite).read_text()
-    assert (before.count("data:image/gif"), after.count("data:image/gif")) == (0, 4)
-    assert after.count("drawn from the agent&#39;s own code") == 3  # raw pixels draw nothing
+    assert (before.count("data:image/gif"), after.count("data:image/gif")) == (0, 5)
+    assert after.count("drawn from the agent&#39;s own code") == 4  # raw pixels draw nothing
 
 
 def test_methods_are_chosen_and_a_folder_without_agents_is_named(suite: Path, tmp_path: Path) -> None:
