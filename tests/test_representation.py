@@ -118,6 +118,14 @@ def test_rays_of_one_camera_are_computed_once(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [3, 1, 3]
 
 
+def test_compiled_it_is_one_graph_which_looks_at_no_values() -> None:
+    """A look would break the graph of a network that `--compiled` trains, in its evaluations."""
+    network, (images, viewpoints) = REPRESENTATIONS["conv-rays"](16, 32), inputs(2, 16)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images, viewpoints), network(images, viewpoints))
+
+
 def test_viewpoint_features() -> None:
     viewpoints = torch.tensor([[0.5, -1.0, 0.25, 0.6, 0.8, 1.0, 0.0]])
     features = viewpoint_features(viewpoints)
