@@ -40,12 +40,13 @@ class KeptReplay(NamedTuple):
 
 
 def keep_replay(agent: Refilling, folder: Path) -> dict[str, Any]:
-    """Write what `agent` has stored since it was last kept in `folder`; return what `bring_back_replay`takes.
+    """Write what `agent` has stored since it was last kept in `folder`, or all that its buffer holds if that
+    is not there; return what `bring_back_replay` takes.
 
     What is no longer needed stays until `drop_pieces`: the record beside it still speaks of it.
     """
     buffer, earlier = agent.replay_buffer, agent.kept_replay
-    if earlier is None or earlier.folder != folder:
+    if earlier is None or earlier.folder != folder or _missing(folder, earlier.pieces):
         earlier = KeptReplay(folder, (), agent.stored - buffer.size())
     rows = min(agent.stored - earlier.stored, buffer.size())
     pieces = earlier.pieces
@@ -67,7 +68,7 @@ def keep_replay(agent: Refilling, folder: Path) -> dict[str, Any]:
 def bring_back_replay(agent: Refilling, folder: Path, kept: Mapping[str, Any]) -> None:
     """Fill the empty buffer of `agent` with what `keep_replay` wrote; CheckpointError for a piece that is
     missing or another."""
-    buffer, pieces = agent.replay_buffer, tuple(Piece(*each) for each in kept["pieces"])
+    buffer, pieces = agent.replay_buffer, _pieces(kept)
     end = kept["position"] - sum(piece.rows for piece in pieces)
     for piece in pieces:
         end += piece.rows
@@ -81,14 +82,22 @@ def bring_back_replay(agent: Refilling, folder: Path, kept: Mapping[str, Any]) -
 
 def missing_pieces(folder: Path, kept: Mapping[str, Any]) -> bool:
     """True if a file is not there that `bring_back_replay` would read."""
-    return any(not _path(folder, Piece(*each)).exists() for each in kept["pieces"])
+    return _missing(folder, _pieces(kept))
 
 
 def drop_pieces(folder: Path, kept: Mapping[str, Any] | None) -> None:
     """Delete all pieces in `folder` but those that `kept` speaks of."""
-    needed = {_path(folder, Piece(*each)) for each in kept["pieces"]} if kept else set()
+    needed = {_path(folder, piece) for piece in _pieces(kept)} if kept else set()
     for path in set(folder.glob(PIECES)) - needed:
         path.unlink()
+
+
+def _pieces(kept: Mapping[str, Any]) -> tuple[Piece, ...]:
+    return tuple(Piece(*each) for each in kept["pieces"])
+
+
+def _missing(folder: Path, pieces: tuple[Piece, ...]) -> bool:
+    return not all(_path(folder, piece).exists() for piece in pieces)
 
 
 def _needed(pieces: tuple[Piece, ...], held: int) -> tuple[Piece, ...]:

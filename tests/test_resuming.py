@@ -144,7 +144,8 @@ def test_off_policy_it_goes_on_from_its_replay_buffer(
     torch.manual_seed(99), np.random.seed(99)  # noqa: NPY002
     again = load_training(tmp_path, off_policy_venv(method), source, device="cpu")
     again.learn(20, reset_num_timesteps=False)
-    same_training(agent, again)
+    assert again.num_timesteps == agent.num_timesteps == saves[-1] + 20
+    assert_same_training(agent, again)
 
 
 def off_policy_venv(method: str) -> VecEnv:
@@ -154,7 +155,7 @@ def off_policy_venv(method: str) -> VecEnv:
     return made
 
 
-def same_training(agent: Any, again: Any) -> None:
+def assert_same_training(agent: Any, again: Any) -> None:
     """Weights, and all that the replay buffers hold."""
     ours, theirs = weights(agent), weights(again)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -198,7 +199,7 @@ def test_one_that_begins_to_count_anew_loses_nothing(tmp_path: Path) -> None:
     for _ in range(2):
         save_training(agent.learn(20), tmp_path)
     again = load_training(tmp_path, off_policy_venv("state"), device="cpu")
-    same_training(agent, again)
+    assert_same_training(agent, again)
     assert again.replay_buffer.pos == 20
 
 
@@ -219,6 +220,17 @@ def test_one_that_has_ended_keeps_no_replay_buffer(tmp_path: Path) -> None:
     assert again.refill == OFF_POLICY["learning_starts"]
 
 
+def test_one_whose_files_are_gone_is_kept_anew(tmp_path: Path) -> None:
+    """Because it had ended, or since another agent was saved in its folder."""
+    agent = off_policy_agent().learn(20)
+    save_training(agent, tmp_path)
+    save_training(agent, tmp_path, has_ended=True)
+    save_training(agent.learn(20, reset_num_timesteps=False), tmp_path)
+    again = load_training(tmp_path, off_policy_venv("state"), device="cpu")
+    assert again.replay_buffer.pos == 20
+    assert_same_training(agent, again)
+
+
 def test_one_that_was_refilling_its_buffer_goes_on_doing_so(tmp_path: Path) -> None:
     save_agent(off_policy_agent().learn(40), tmp_path / "weights")
     agent = load_agent(tmp_path / "weights", off_policy_venv("state"), device="cpu")
@@ -228,7 +240,7 @@ def test_one_that_was_refilling_its_buffer_goes_on_doing_so(tmp_path: Path) -> N
     again = load_training(tmp_path / "training", off_policy_venv("state"), device="cpu")
     again.learn(20, reset_num_timesteps=False)
     assert again.learning_starts == 40 + 16
-    same_training(agent, again)
+    assert_same_training(agent, again)
 
 
 def test_a_missing_or_another_piece_is_named(tmp_path: Path) -> None:
