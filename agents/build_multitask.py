@@ -160,6 +160,7 @@ def fit_heads(agent: MultiTaskPPO, only: str | None = None) -> None:
     """Centre and scale the inputs of every head that is practised, or of one, on first observations of its
     own task."""
     venv: MixedVecEnv = agent.env  # type: ignore[assignment]
+    agent.policy.set_training_mode(False)
     seen = []
     for _ in range(math.ceil(FRAMES / min(part.num_envs for part in venv.venvs.values()))):
         observations, _ = agent.policy.obs_to_tensor(venv.reset())  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from gqn_transfer.encoder import Encoder
 from gqn_transfer.precision import autocast, choose_device
 
 from .eyes import EncoderSource, encode_views, freeze, shared
+from .views import RecentCodes
 
 Observations = dict[str, np.ndarray]
 
@@ -23,7 +24,8 @@ class EncodedVecEnv(VecEnvWrapper):
 
     The representation is the encoder's code, standardised over the pretraining frames: the same values
     that `GQNExtractor(mode="frozen")` feeds to its trunk. `terminal_observation`s are encoded in the same
-    batch. The encoder is frozen by this; one that is being trained is refused.
+    batch. The encoder is frozen by this; one that is being trained is refused. A tier that reads several
+    steps is given those of the running episode.
     """
 
     def __init__(
@@ -37,6 +39,9 @@ class EncodedVecEnv(VecEnvWrapper):
         kept = kept_spaces(venv.observation_space, self.__class__.__name__)
         self.encoder = freeze(shared(encoder)).to(choose_device(device))
         self.dtype = dtype
+        if self.encoder.remembers:
+            below, history = self.encoder.below
+            venv = RecentCodes(EncodedVecEnv(venv, below, device), history)
         features = spaces.Box(-np.inf, np.inf, (self.encoder.features_dim,), dtype)
         super().__init__(venv, spaces.Dict(kept | {"representation": features}))
 
@@ -54,12 +59,15 @@ class EncodedVecEnv(VecEnvWrapper):
         every = [observations] + [
             {k: v[None] for k, v in info["terminal_observation"].items()} for info in ended
         ]
-        images = np.concatenate([rows["image"] for rows in every])
-        viewpoints = np.concatenate([rows["viewpoint"] for rows in every])
-        codes = encode_images(self.encoder, images, viewpoints).astype(self.dtype)
+        codes = self._codes({key: np.concatenate([rows[key] for rows in every]) for key in every[0]})
         for info, code in zip(ended, codes[self.num_envs :], strict=True):
             info["terminal_observation"] = replace_image(info["terminal_observation"], code)
         return replace_image(observations, codes[: self.num_envs])
+
+    def _codes(self, rows: Observations) -> np.ndarray:
+        if self.encoder.remembers:
+            return recall_steps(self.encoder, rows["representation"]).astype(self.dtype)
+        return encode_images(self.encoder, rows["image"], rows["viewpoint"]).astype(self.dtype)
 
 
 @torch.no_grad()
@@ -73,6 +81,13 @@ def encode_images(encoder: Encoder, images: np.ndarray, viewpoints: np.ndarray) 
     with autocast(device):
         codes = encode_views(encoder, pixels, torch.from_numpy(viewpoints).to(device))
     return codes.float().cpu().numpy()
+
+
+@torch.no_grad()
+def recall_steps(encoder: Encoder, codes: np.ndarray) -> np.ndarray:
+    """Standardised features float32 (B, features_dim) of a tier, from the codes (B, history, C) below it."""
+    steps = torch.from_numpy(codes).to(encoder.feature_mean.device)
+    return encoder.recall(steps).cpu().numpy()
 
 
 def kept_spaces(space: spaces.Space[Any], wrapper: str) -> dict[str, spaces.Space[Any]]:

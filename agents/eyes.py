@@ -33,6 +33,11 @@ class EncoderEyes(nn.Module):
     def __init__(self, encoder: EncoderSource) -> None:
         super().__init__()
         self.encoder = self.prepared(encoder)
+        if self.encoder.remembers:
+            raise ValueError(
+                "this tier reads several steps of an episode, and eyes inside a policy are shown one: wrap "
+                "the environments in EncodedVecEnv or EncodedObservation, and the agent is given codes"
+            )
         self._images_checked = False
 
     def prepared(self, encoder: EncoderSource) -> Encoder:

@@ -102,7 +102,7 @@ class MultiTaskPPO(PPO):
         return torch.cat(flat) if flat else torch.zeros(0), [one * scale for one in filled[len(shared) :]]
 
     def _loss(self, rows: np.ndarray) -> Tensor:
-        """PPO's (Schulman et al. 2017), of these samples."""
+        """PPO's (Schulman et al. 2017), of these samples, and what a tier's bottleneck adds."""
         samples = self.rollout_buffer._get_samples(rows)
         values, log_prob, entropy = self.policy.evaluate_actions(samples.observations, samples.actions)
         ratio = torch.exp(log_prob - samples.old_log_prob)
@@ -110,7 +110,8 @@ class MultiTaskPPO(PPO):
         gain = torch.min(samples.advantages * ratio, samples.advantages * ratio.clamp(1 - clip, 1 + clip))
         assert entropy is not None
         value_loss = functional.mse_loss(values.flatten(), samples.returns)
-        return -gain.mean() - self.ent_coef * entropy.mean() + self.vf_coef * value_loss
+        loss = -gain.mean() - self.ent_coef * entropy.mean() + self.vf_coef * value_loss
+        return loss + self.policy.bottleneck(samples.observations)  # type: ignore[arg-type]
 
     def _take_step(self, found: list[tuple[Tensor, list[Tensor]]]) -> Tensor:
         """One step of the optimiser; cosines between the tasks' gradients on the shared weights."""

@@ -18,7 +18,7 @@ from gqn_transfer.tier import Tier, TierConfig
 
 from .bare_images import BareImages
 from .extractors import FEATURES, Trunk, others, others_size, seen_by, vector_size
-from .eyes import EYES, EncoderSource
+from .eyes import EYES, EncoderEyes, EncoderSource
 from .inputs import InputScale
 
 GAINS = {"trunk": np.sqrt(2), "pi": np.sqrt(2), "vf": np.sqrt(2), "mean": 0.01, "value": 1.0}
@@ -41,8 +41,9 @@ class TaskExtractor(BaseFeaturesExtractor):
         eyes = None if encoder is None else EYES[mode](encoder)
         codes = observation_space.spaces.get("representation")
         seen = eyes.features_dim if eyes is not None else vector_size(codes) if codes is not None else 0
-        if tier is not None and (codes is None or eyes is not None):
-            raise ValueError("a tier stands on the codes of a frozen encoder: give it an EncodedVecEnv")
+        if tier is not None:
+            _check_below(tier, codes, eyes)
+            seen = codes.shape[-1]  # type: ignore[union-attr, index]
         super().__init__(observation_space, 1 + rest + (seen if tier is None else tier.size))
         self.eyes, self.tier = eyes, None if tier is None else Tier(seen, tier)
         self.seen = seen if tier is None else tier.size
@@ -134,6 +135,13 @@ class MultiTaskPolicy(ActorCriticPolicy, BareImages):  # type: ignore[misc]
         """By the task's number."""
         return self.mlp_extractor.heads  # type: ignore[return-value]
 
+    def bottleneck(self, observations: dict[str, Tensor]) -> Tensor | float:
+        """What a tier with a bottleneck adds to the loss of these observations."""
+        tier: Tier | None = self.features_extractor.tier  # type: ignore[assignment]
+        if tier is None or not tier.config.bottleneck:
+            return 0.0
+        return tier.config.bottleneck * tier.divergence(observations["representation"]).mean()
+
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the encoder, or of the tier."""
         return [each for each in self.features_extractor.parameters() if each.requires_grad]
@@ -143,6 +151,18 @@ def rows_by_task(tasks: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Every task among `tasks` (B,) and where it stands."""
     for task in tasks.unique():
         yield int(task), torch.nonzero(tasks == task).flatten()
+
+
+def _check_below(tier: TierConfig, codes: spaces.Space | None, eyes: EncoderEyes | None) -> None:
+    """ValueError if a tier would not be given the codes that it reads."""
+    if codes is None or eyes is not None:
+        raise ValueError("a tier stands on the codes of a frozen encoder: give it an EncodedVecEnv")
+    given = 1 if len(codes.shape or ()) == 1 else (codes.shape or ())[0]
+    if given != tier.history:
+        raise ValueError(
+            f"a tier of history={tier.history} is given the codes of {given} steps: wrap the EncodedVecEnv "
+            f"in RecentCodes(venv, {tier.history})"
+        )
 
 
 def _without_task(space: spaces.Dict) -> spaces.Dict:

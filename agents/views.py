@@ -81,6 +81,18 @@ class RecentViews(VecEnvWrapper):
         )
 
 
+class RecentCodes(RecentViews):
+    """The codes of the last `views` steps one by one, (views, C), oldest first: what some tiers read."""
+
+    def _join(self, recent: deque[Observation]) -> Observation:
+        return recent[-1] | {"representation": np.stack([one["representation"] for one in recent])}
+
+    def _stacked_space(self, space: spaces.Dict) -> spaces.Dict:
+        codes: Any = space.spaces["representation"]
+        several = spaces.Box(-np.inf, np.inf, (self.views, *codes.shape), codes.dtype)
+        return spaces.Dict({**space.spaces, "representation": several})
+
+
 def row(observations: dict[str, np.ndarray], index: int) -> Observation:
     """One environment's observation."""
     return {key: values[index] for key, values in observations.items()}

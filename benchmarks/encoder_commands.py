@@ -186,6 +186,8 @@ def source(
     steps: int = 200_000,
     rendering: bool = True,
     tier: int | None = None,
+    tier_bottleneck: float = 0.0,
+    tier_history: int = 1,
     in_turn: bool = False,
     surgery: bool = False,
     seed: int = 0,
@@ -201,6 +203,8 @@ def source(
         steps: Environment steps of each task.
         rendering: The GQN's bound stays on as a loss beside the tasks'.
         tier: Length of a second representation that the tasks train instead, on the frozen encoder.
+        tier_bottleneck: Weight, in the tasks' loss, of the nats by which it differs from noise.
+        tier_history: How many last steps it reads.
         in_turn: One task after another.
         surgery: Gradients of tasks lose what is against another's (PCGrad).
         seed: Of heads, environments and batches.
@@ -214,8 +218,10 @@ def source(
     from .source_config import SourceConfig
     from .source_stage import train_source
 
+    what = {"bottleneck": tier_bottleneck, "history": tier_history}
+    on_top = None if tier is None else TierConfig(tier, **what)  # type: ignore[arg-type]
     config = SourceConfig(
-        encoder, tasks, steps, rendering and tier is None, None if tier is None else TierConfig(tier),
+        encoder, tasks, steps, rendering and tier is None, on_top,
         in_turn=in_turn, settings=(("surgery", True),) if surgery else (), seed=seed,
     )  # fmt: skip
     start, training = find_checkpoint(encoder), Scenes.open(scenes / "train")

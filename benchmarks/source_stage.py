@@ -25,6 +25,7 @@ from gqn_transfer.agents.resuming import restore_training, save_training
 from gqn_transfer.agents.saving import RECORD, read_recipe
 from gqn_transfer.agents.scene_collector import PretrainingScenes, SceneCollector, collectors_in
 from gqn_transfer.agents.vector import as_sb3
+from gqn_transfer.agents.views import RecentCodes
 from gqn_transfer.checkpoint import read_record
 from gqn_transfer.encoder import load_encoder, load_gqn
 from gqn_transfer.envs.registry import find_task
@@ -114,7 +115,7 @@ def _with_next_task(agent: MultiTaskPPO, config: SourceConfig, start: Path, scen
 
 def _source(task: str, config: SourceConfig, start: Path, scenes: Scenes) -> VecEnv:
     """Environments of a source task, whose states are kept where rendering goes on."""
-    venv = _arms(task, config.num_envs, scenes, start if config.tier else None)
+    venv = _arms(task, config.num_envs, config, start, scenes)
     if not config.rendering:
         return venv
     return SceneCollector(venv, np.random.default_rng([config.seed, 2, config.tasks.index(task)]))
@@ -122,9 +123,8 @@ def _source(task: str, config: SourceConfig, start: Path, scenes: Scenes) -> Vec
 
 def _held_out(config: SourceConfig, start: Path, scenes: Scenes) -> dict[str, VecEnv]:
     """Environments that a task is evaluated in."""
-    below = start if config.tier else None
     return {
-        task: Numbered(_arms(task, config.episodes, scenes, below), number)
+        task: Numbered(_arms(task, config.episodes, config, start, scenes), number)
         for number, task in enumerate(config.tasks)
     }
 
@@ -222,7 +222,10 @@ def _curve(folder: Path, task: str) -> Path:
     return folder / f"{task}.csv"
 
 
-def _arms(task: str, count: int, scenes: Scenes, below: Path | None) -> VecEnv:
-    """Environments with images of the size of the pretraining's, or with the codes of the encoder `below`."""
+def _arms(task: str, count: int, config: SourceConfig, start: Path, scenes: Scenes) -> VecEnv:
+    """Environments with images of the size of the pretraining's, or below a tier with the codes it reads."""
     arms = as_sb3(ArmVectorEnv(task, count, image_size=scenes.meta["image_size"]))
-    return arms if below is None else EncodedVecEnv(arms, below)
+    if config.tier is None:
+        return arms
+    codes, history = EncodedVecEnv(arms, start), config.tier.history
+    return RecentCodes(codes, history) if history > 1 else codes

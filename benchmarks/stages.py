@@ -37,6 +37,8 @@ KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "tier": {"rendering": False, "tier": TIER},  # tasks train a tier; the encoder stays as it is
         "narrow tier": {"rendering": False, "tier": TierConfig(size=32)},
         "deep tier": {"rendering": False, "tier": TierConfig(size=128, depth=4)},
+        "noisy tier": {"rendering": False, "tier": TierConfig(size=128, bottleneck=1e-4)},
+        "recurrent tier": {"rendering": False, "tier": TierConfig(size=128, history=8)},
     }
 )
 """Kind -> what its stages change of `SourceConfig`: what trains that which a new task starts from."""
@@ -118,7 +120,8 @@ FOR_TIERS = tuple(
         Sources(tasks[:count], kind)
         for tasks in RELATED.values()
         for count, kind in (
-            (1, "tier"), (2, "tier"), (3, "tier"), (3, "narrow tier"), (3, "deep tier"), (3, "taught"),
+            (1, "tier"), (2, "tier"), (3, "tier"), (3, "narrow tier"), (3, "deep tier"),
+            (3, "noisy tier"), (3, "recurrent tier"), (3, "taught"),
         )
     )
 ) + tuple(

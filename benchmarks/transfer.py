@@ -167,7 +167,9 @@ def _note(line: Line, lines: Sequence[Line]) -> str:
     if ours.steps != theirs.steps:
         parts.append(f"{ours.steps:,} steps" if ours.steps else "untrained")
     if ours.tier and ours.tier != theirs.tier:
-        parts.append(f"{ours.tier.size} numbers, {ours.tier.depth} layers")
+        known = dataclasses.asdict(theirs.tier or ours.tier)
+        own = dataclasses.asdict(ours.tier)
+        parts += [f"{key} {value:g}" for key, value in own.items() if value != known[key]]
     if ours.encoder != theirs.encoder:
         parts.append(f"from {ours.encoder}")
     if not _nested(ours.tasks, theirs.tasks):

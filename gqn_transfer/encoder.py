@@ -77,6 +77,28 @@ class Encoder(nn.Module):
         codes = self.representation(pixels.flatten(0, 1), viewpoints.flatten(0, 1).float())
         return codes.float().unflatten(0, images.shape[:2]).sum(1).flatten(1)
 
+    @property
+    def remembers(self) -> bool:
+        """True of a tier that reads several steps of an episode, or stands on one that does.
+
+        `forward` reads a view as an episode's first; `EncodedVecEnv` and `EncodedObservation` keep what came
+        before it.
+        """
+        return isinstance(self.representation, Tiered) and self.representation.remembers
+
+    @property
+    def below(self) -> tuple[Encoder, int]:
+        """Of a tier: the encoder that it stands on, and of how many last steps it reads the codes."""
+        assert isinstance(self.representation, Tiered)
+        base: Encoder = self.representation.base  # type: ignore[assignment]
+        return base, self.representation.tier.config.history
+
+    def recall(self, codes: Tensor) -> Tensor:
+        """Standardised s (B, features_dim) of a tier, from the standardised codes of the encoder below it at
+        the last steps, (B, history, C), oldest first."""
+        assert isinstance(self.representation, Tiered)
+        return self.standardise(self.representation.tier(codes))
+
     def standardise(self, features: Tensor, views: int = 1) -> Tensor:
         """Codes (B, features_dim) of `views` summed views, on the scale on which single views of the
         pretraining frames have mean 0 and deviation 1."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .checkpoint import CheckpointError, read_record, save_checkpoint
@@ -21,11 +22,13 @@ from .choices import refuse_unknown
 
 BASE, PREFIX = "base", "tier."
 """Folder in a tier's checkpoint: the checkpoint of what it stands on; before the names of its own weights."""
+LEAST_LOG_DEVIATION, FIRST_LOG_DEVIATION = -7.0, -2.0
+"""Of the noise on s below a bottleneck: bound, so that no divergence overflows; and before training."""
 
 
 @dataclass(frozen=True)
 class TierConfig:
-    """A tier's sizes."""
+    """What a tier is: its sizes, and what it may forget and remember."""
 
     size: int = 128
     """Length of s, at least 2, since s is centred: where it is smaller than r, a bottleneck."""
@@ -33,9 +36,14 @@ class TierConfig:
     """Of the hidden layers."""
     depth: int = 2
     """Hidden layers; 0 makes it linear."""
+    bottleneck: float = 0.0
+    """Weight, in the tasks' loss, of the nats by which s differs from noise: above 0, s is noisy while tasks
+    train it, and loses what they do not need."""
+    history: int = 1
+    """How many last steps it reads, through a recurrent cell if several."""
 
     def __post_init__(self) -> None:
-        for name, least in (("size", 2), ("width", 1), ("depth", 0)):
+        for name, least in (("size", 2), ("width", 1), ("depth", 0), ("bottleneck", 0), ("history", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
 
@@ -47,7 +55,13 @@ class TierConfig:
 
 
 class Tier(nn.Module):
-    """Standardised codes r (B, inputs) -> s (B, size), each of mean 0 and deviation 1."""
+    """Standardised codes r (B, inputs), or those of the last steps (B, history, inputs) -> s (B, size).
+
+    Without a bottleneck each s has mean 0 and deviation 1. With one it is the mean of a normal distribution,
+    and in training mode, for a random half of the rows, a sample of it: the variational bottleneck with
+    selective noise of Igl et al. 2019 ("Generalization in Reinforcement Learning with Selective Noise
+    Injection and Information Bottleneck", section 4), whose agents act without noise too.
+    """
 
     def __init__(self, inputs: int, config: TierConfig) -> None:
         super().__init__()
@@ -56,11 +70,47 @@ class Tier(nn.Module):
         for _ in range(config.depth):
             layers += [nn.Linear(inputs, config.width), nn.LayerNorm(config.width), nn.Tanh()]
             inputs = config.width
-        self.layers = nn.Sequential(*layers, nn.Linear(inputs, config.size))
+        self.hidden = nn.Sequential(*layers)
+        self.memory = nn.GRUCell(inputs, config.width) if config.history > 1 else None
+        inputs = inputs if self.memory is None else config.width
+        self.last = nn.Linear(inputs, config.size)
+        self.noise = nn.Linear(inputs, config.size) if config.bottleneck else None
         self.scale = nn.LayerNorm(config.size, elementwise_affine=False)
 
     def forward(self, codes: Tensor) -> Tensor:
-        return self.scale(self.layers(codes))
+        read = self._read(codes)
+        if self.noise is None:
+            return self.scale(self.last(read))
+        mean, log_deviation = self._distribution(read)
+        if not self.training:
+            return mean
+        chosen = torch.rand(len(mean), 1, device=mean.device) < 0.5  # of the generator that SB3 seeds
+        return mean + chosen * log_deviation.exp() * torch.randn_like(mean)
+
+    def divergence(self, codes: Tensor) -> Tensor:
+        """Nats (B,) by which the distribution of s differs from a standard normal one; 0 without a
+        bottleneck."""
+        if self.noise is None:
+            return codes.new_zeros(len(codes))
+        mean, log_deviation = self._distribution(self._read(codes))
+        return ((mean.square() + (2 * log_deviation).exp() - 1) / 2 - log_deviation).sum(1)
+
+    def _read(self, codes: Tensor) -> Tensor:
+        """What the hidden layers, and the memory, make of the codes. Codes of one step are read as at an
+        episode's start, which is preceded by copies of itself."""
+        if self.memory is None:
+            return self.hidden(codes)
+        steps = codes if codes.dim() == 3 else codes[:, None].expand(-1, self.config.history, -1)
+        hidden, known = self.hidden(steps), None
+        for step in hidden.unbind(1):
+            known = self.memory(step, known)
+        assert known is not None
+        return known
+
+    def _distribution(self, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the deviation of s, (B, size) each."""
+        assert self.noise is not None
+        return self.last(read), (self.noise(read) + FIRST_LOG_DEVIATION).clamp(min=LEAST_LOG_DEVIATION)
 
 
 class Tiered(nn.Module):
@@ -70,6 +120,11 @@ class Tiered(nn.Module):
         """base: an `Encoder`."""
         super().__init__()
         self.base, self.tier = base, tier
+
+    @property
+    def remembers(self) -> bool:
+        """True if s depends on more than the latest view."""
+        return self.tier.config.history > 1 or self.base.remembers  # type: ignore[return-value]
 
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> (B, size)."""

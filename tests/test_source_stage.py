@@ -300,10 +300,12 @@ def test_the_command_trains_what_its_options_say(
     where = scenes[0].folder.parent
     source(tmp_path, where, ("Reach-v0", "Press-v0"), str(start), 40_000, in_turn=True, surgery=True, seed=3)
     source(tmp_path, where, ("Reach-v0",), str(start), tier=16)
-    first, second = asked
+    source(tmp_path, where, ("Reach-v0",), str(start), tier=16, tier_bottleneck=0.1, tier_history=4)
+    first, second, third = asked
     assert (first.tasks, first.steps, first.seed) == (("Reach-v0", "Press-v0"), 40_000, 3)
     assert (first.rendering, first.in_turn, dict(first.settings)) == (True, True, {"surgery": True})
     assert (second.rendering, second.tier) == (False, TierConfig(16))
+    assert third.tier == TierConfig(16, bottleneck=0.1, history=4)
 
 
 def test_the_command_stops_in_time_and_says_so(
@@ -379,6 +381,25 @@ def test_the_tier_is_what_the_tasks_have_trained(
     for name, value in ours.items():
         assert torch.equal(value, theirs[name])
         assert not torch.equal(value, trained[name])
+
+
+def test_a_noisy_tier_that_remembers_goes_on_after_a_stop(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit: its noise, and what the running episodes had shown."""
+    tier = TierConfig(size=8, width=16, bottleneck=0.01, history=3)
+    config = config_of(start, rendering=False, tier=tier)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    made = train_source(config, start, whole, scenes[0], {})
+    with monkeypatch.context() as patch:
+        die_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            train_source(config, start, stopped, scenes[0], {})
+    assert train_source(config, start, stopped, scenes[0], {}) == stopped / "encoder"
+    ours, theirs = load_tensors(stopped / "encoder"), load_tensors(whole / "encoder")
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    assert made is not None
+    assert load_encoder(made).below[1] == 3
 
 
 def test_a_tier_needs_codes_and_no_rendering(start: Path, scenes: tuple[Scenes, Scenes]) -> None:

@@ -1,6 +1,7 @@
 """Transfer in the report: groups by their source tasks, figure, tables, and nothing where there is none."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -102,6 +103,19 @@ def test_fine_tuned_new_tasks_are_lines_of_their_own(tmp_path: Path) -> None:
     assert {group.method for _, group in tuned.points} == {"gqn-finetune"}
     assert lines[0].counts == (0, 1, 2, 4, 5)
     assert {group.method for _, group in lines[0].points} == {"gqn-frozen"}
+
+
+def test_tiers_say_what_sets_them_apart(tmp_path: Path) -> None:
+    tiers = [cell for cell in TRANSFER_SUITES["tiers"].cells if cell.method == "gqn-tier2"]
+    write_cells(tmp_path, (cell for cell in tiers if cell.task == "Point-v0" and cell.seed == 40))
+    (panel,) = panels_of(read_suite(tmp_path))
+    first, *others = [line.note for line in lines_of(panel)]
+    assert first == ""
+    assert len(set(others)) == len(others)
+    parts = Counter(part for note in others for part in note.split(", "))
+    own = ["bottleneck 0.0001", "depth 4", "history 8", "size 32"]
+    assert [parts[part] for part in own] == [2] * 4, "from tasks like the new one, and from others"
+    assert parts["untrained"] == parts[f"{3 * STEPS:,} steps"] == 1
 
 
 def test_the_figure_shows_every_seed_and_what_is_censored(tmp_path: Path) -> None:
