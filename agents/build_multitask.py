@@ -34,6 +34,8 @@ METHOD = "multi-task"
 RENDERED = 64
 """Scenes of a step of rendering beside tasks: on `jaco-small`, gradients of 16 each had a cosine of 0.14 with
 one another, so that most of what is brought to the norm of the tasks' would be noise."""
+UNKNOWN = {"target_kl", "clip_range_vf", "normalize_advantage"}
+"""Settings of PPO that its update of several tasks does not have."""
 SEED_DISTANCE = 1_000_000
 """Between an agent's environments before and after it was given one more task."""
 
@@ -81,6 +83,7 @@ def make_multitask_agent(
     """
     sharing, own = Sharing.split({"heads": venv.tasks} | settings)
     check_settings("ppo", ALGORITHMS["ppo"], own)
+    _check(venv, sharing, own)
     agent = _blank(venv, encoder, seed, device, sharing, {**ALGORITHMS["ppo"].settings, **own})
     fit_heads(agent)
     venv.seed(environment_seed(seed))
@@ -169,6 +172,19 @@ def fit_heads(agent: MultiTaskPPO, only: str | None = None) -> None:
     for number, rows in rows_by_task(features[:, 0]):
         if only in (None, venv.tasks[number - venv.first]):
             agent.policy.heads[number].scale.fit(features[rows, 1:])  # type: ignore[union-attr, operator]
+
+
+def _check(venv: MixedVecEnv, sharing: Sharing, settings: Mapping[str, Any]) -> None:
+    """ValueError for heads that are not those of the tasks, and for settings that would be ignored."""
+    practised = sharing.heads[venv.first : venv.first + len(venv.tasks)]
+    if practised != venv.tasks:
+        raise ValueError(
+            f"environments of {', '.join(venv.tasks)}, the first with head number {venv.first}, but heads of "
+            f"{', '.join(sharing.heads)}: give MixedVecEnv the tasks in the order of their heads, and the "
+            "number of the first"
+        )
+    if found := sorted(UNKNOWN & settings.keys()):
+        raise ValueError(f"agents of several tasks do not know PPO's {', '.join(found)}: leave them out")
 
 
 def _blank(

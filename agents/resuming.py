@@ -22,7 +22,7 @@ from .eyes import EncoderSource
 from .mixed_vec_env import parts_of
 from .refilling import Refilling
 from .replay_files import bring_back_replay, drop_pieces, keep_replay, missing_pieces
-from .saving import load_agent, read_agent, read_facts, restore_agent, save_agent
+from .saving import below, load_agent, read_agent, read_facts, restore_agent, save_agent
 from .scene_collector import collectors_in
 
 LAST_SEEN = "last_observation."
@@ -140,9 +140,7 @@ def _restore_global_generators(facts: dict[str, Any], tensors: dict[str, Tensor]
 
 
 def _arrays(prefix: str, tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    return {
-        name.removeprefix(prefix): value.numpy() for name, value in tensors.items() if name.startswith(prefix)
-    }
+    return {name: value.numpy() for name, value in below(prefix, tensors).items()}
 
 
 def _shift(venv: VecEnv | None) -> RandomShiftVecEnv | None:

@@ -113,7 +113,7 @@ def read_recipe(folder: Path) -> Recipe:
 def read_agent(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts that `save_agent` was given to keep with the agent."""
     record = _read_record(folder)
-    return _below(MORE, read_tensors(folder / record["weights"], record["fingerprint"])), record["facts"]
+    return below(MORE, read_tensors(folder / record["weights"], record["fingerprint"])), record["facts"]
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -150,11 +150,11 @@ def _restore(
     """Put weights, optimisers and counters into a fresh agent."""
     for prefix, module in _modules(agent):
         try:
-            module.load_state_dict(_below(f"{prefix}.", tensors))
+            module.load_state_dict(below(f"{prefix}.", tensors))
         except RuntimeError as error:
             raise AgentError(f"{folder} does not fit the agent it describes: {error}") from error
     for name, optimiser in optimisers_of(agent):
-        state = {"state": _nested(_below(f"optimiser.{name}.", tensors)), **record["optimisers"][name]}
+        state = {"state": _nested(below(f"optimiser.{name}.", tensors)), **record["optimisers"][name]}
         optimiser.load_state_dict(state)
     if "log_ent_coef" in tensors:
         with torch.no_grad():
@@ -186,7 +186,8 @@ def _modules(agent: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
         yield "generator", agent.auxiliary.model.generator
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

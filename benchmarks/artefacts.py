@@ -116,6 +116,11 @@ def _found(encoder: str) -> Path | str:
     return encoder if is_function(encoder) else find_checkpoint(encoder)
 
 
+def made_in(folder: Path) -> set[str]:
+    """Names of the encoders that a suite has finished in `folder`."""
+    return {path.parents[1].name for path in (folder / "encoders").glob("*/encoder/checkpoint.json")}
+
+
 def lineage(encoder: str) -> tuple[str, ...]:
     """The encoder, and before it what it starts from."""
     recipe = recipe_of(encoder)
@@ -180,4 +185,4 @@ def pretraining_frames(checkpoint: Path | str) -> int:
     if not isinstance(checkpoint, Path):
         return 0
     record = read_json(checkpoint / "checkpoint.json")
-    return int(record["frames"]) if record["steps"] else 0
+    return int(record["frames"]) if record["steps"] or record.get("source_steps") else 0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from .curves import Floats
+from .statistics import Floats
 
 INK = "#24292f"
 SOFT = "#57606a"

@@ -21,7 +21,7 @@ from .texts import Row, number_text
 
 TABLE = "likeness.csv"
 MOST_PAIRS = 500
-"""Of kinds that are compared: each takes 25 ms."""
+"""Of encoders of different kinds, with all their seeds: each takes 25 ms."""
 Arrays = dict[str, torch.Tensor]
 
 
@@ -52,15 +52,19 @@ def likeness_rows(folder: Path) -> list[Row]:
 
 
 def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Encoders of one kind and several seeds, and of one seed and several kinds; the latter only while they
-    are few."""
+    """Encoders of one kind and several seeds, and of one seed and several kinds: all of these while they are
+    few, else one pair of each two kinds."""
     kinds, seeds = [], []
     for one, other in itertools.combinations(names, 2):
         if seed_apart(one)[0] == seed_apart(other)[0]:
             kinds.append((one, other))
         elif _share_a_seed(one, other):
             seeds.append((one, other))
-    return kinds + (seeds if len(seeds) <= MOST_PAIRS else [])
+    if len(seeds) > MOST_PAIRS:
+        seeds = list(
+            {(seed_apart(one)[0], seed_apart(other)[0]): (one, other) for one, other in seeds}.values()
+        )
+    return kinds + seeds
 
 
 def _share_a_seed(one: str, other: str) -> bool:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gqn_transfer.files import write_text
 
-Floats = NDArray[np.float64]
+from .statistics import Floats
 
 
 class CurveRow(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from .artefacts import check, existing, pretraining_frames, recipe_of
+from .artefacts import check, existing, lineage, made_in, pretraining_frames, recipe_of
 from .cell_files import cell_folder, failed, finished
 from .cells import Cell, Suite
 from .claims import free_if_left
@@ -70,7 +70,8 @@ def run_suite(
     todo = [cell for cell in suite.cells if _is_to_do(cell_folder(folder, cell), options.retry_failed)]
     console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} ended before")
     if todo and options.ray is None:
-        console.print(f"the others take about {duration(seconds_of(todo))} on all cores of this machine")
+        about = duration(seconds_of(todo, made_in(folder)))
+        console.print(f"the others take about {about} on all cores of this machine")
     encoders = sorted({cell.encoder_name for cell in todo if cell.encoder})
     for encoder in encoders:
         check(encoder)
@@ -153,6 +154,11 @@ def _waits(cell: Cell) -> bool:
     return bool(cell.encoder) and recipe_of(cell.encoder_name) is not None
 
 
+def _claimed_by(job: Job) -> list[Job]:
+    """What work on it claims: an encoder is made with what it starts from."""
+    return [name for name in lineage(job) if existing(name) is None] if isinstance(job, str) else [job]
+
+
 class _Queue:
     """Jobs that wait, jobs that run, and the encoders that are there already."""
 
@@ -167,6 +173,7 @@ class _Queue:
     ) -> None:
         self.engine, self.folder, self.facts = engine, folder, facts
         self.until, self.shown, self.tensorboard = until, shown, tensorboard
+        self.cells: list[Cell] = []
         self.running: dict[Future[Any], Job] = {}
         self.ready: dict[str, Source] = {}
         self.not_before: dict[Job, float] = {}
@@ -174,6 +181,7 @@ class _Queue:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Until every job has ended or the time is up."""
+        self.cells = [job for job in jobs if not isinstance(job, str)]
         waiting = [job for job in jobs if not self._is_there(job)]
         place = {job: number for number, job in enumerate(jobs)}
         while waiting or self.running:
@@ -218,7 +226,7 @@ class _Queue:
         encoder_is_there = isinstance(job, str) or not job.encoder or job.encoder_name in self.ready
         if not encoder_is_there or time.monotonic() < self.not_before.get(job, 0.0):
             return False
-        if free_if_left(place_of(job, self.folder)):
+        if all(free_if_left(place_of(each, self.folder)) for each in _claimed_by(job)):
             return True
         self._come_back(job)
         return False
@@ -254,7 +262,7 @@ class _Queue:
         if not isinstance(job, str):
             return give_up(job, self.folder, why)
         self.shown.line(f"encoder {job}", f"[red]failed[/red]: {why.strip().splitlines()[-1]}")
-        for cell in self.shown.cells:
+        for cell in self.cells:
             if cell.encoder_name == job and not finished(cell_folder(self.folder, cell)):
                 give_up(cell, self.folder, f"its encoder {job} failed:\n{why}")
         return Outcome.FAILED

@@ -25,10 +25,10 @@ from .axes import (
     tidy_axes,
     title_axes,
 )
-from .curves import Floats
 from .groups import METHOD_ORDER, Group, Panel
 from .protocol import curve_of
 from .records import CellRecord
+from .statistics import Floats
 
 Quantity = Literal["success", "return"]
 QUANTITIES: tuple[Quantity, ...] = ("success", "return")

@@ -13,8 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .curves import Floats
-from .statistics import RESAMPLES
+from .statistics import RESAMPLES, Floats
 
 LEVEL = 0.05
 """Of the test: a model is excluded where less of the resamples fit worse than the data."""
@@ -71,6 +70,16 @@ def gains_sentence(fits: list[Fit]) -> str:
     return f"{gone}; {', '.join(left) or 'none'} {'is' if len(left) < 2 else 'are'} left."
 
 
+def growth_sentence(fits: list[Fit]) -> str:
+    """What a task more adds by the models that grow, whether or not the data exclude them."""
+    known = {fit.model: fit for fit in fits}
+    line, curve = known["linear"], known["exponential"]
+    return (
+        f"Fitted: {line.start:.2f} and {line.growth:+.2f} a task, or {curve.start:.2f} times "
+        f"{np.exp(curve.growth):.2f} a task."
+    )
+
+
 def _probability(
     counts: Floats, values: Floats, name: str, rng: np.random.Generator, resamples: int
 ) -> float:
@@ -79,8 +88,7 @@ def _probability(
         return float("nan")
     means = values.mean(1)
     fitted = model(counts, means[None])[0][0]
-    residuals = (values - means[:, None]) * np.sqrt(seeds / (seeds - 1))
-    pool = residuals.ravel()
+    pool = (values - means[:, None]).ravel()
     drawn = fitted[None, :, None] + pool[rng.integers(pool.size, size=(resamples, groups, seeds))]
     observed = _lack_of_fit(counts, values[None], model)[0]
     return float((_lack_of_fit(counts, drawn, model) >= observed).mean())

@@ -20,9 +20,10 @@ from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.encoder import is_function
 
 from .cells import Cell
-from .curves import Floats, RecordError
+from .curves import RecordError
 from .records import CellRecord
 from .statistics import (
+    Floats,
     area_under_curve,
     steps_to_threshold,
 )
@@ -212,17 +213,23 @@ def _differing(cells: list[Cell]) -> set[str]:
 
 
 def _encoder(encoder: str, others: set[str]) -> str:
-    """Its name; of a source stage without start, seed and digest, where it is clear without."""
+    """Its name; of a source stage without start, seed and digest, as far as it is clear without."""
+    for shorten in (_without_start, _without_digest):
+        names = [shorten(other, others) for other in others]
+        if names.count(name := shorten(encoder, others)) == 1:
+            return name or "no encoder"
+    return PurePath(encoder).name
 
-    def short(name: str) -> str:
-        return re.sub(r"(-[0-9a-f]{8})?-seed\{seed\}$", "", PurePath(name).name)
 
-    if sum(short(other) == short(encoder) for other in others) > 1:
-        return PurePath(encoder).name
-    name = short(encoder)
-    starts = [f"{other}-" for other in others if name != other and name.startswith(f"{other}-")]
+def _without_start(encoder: str, others: set[str]) -> str:
+    name = _without_digest(encoder)
+    starts = [f"{other}-" for other in map(_without_digest, others) if name.startswith(f"{other}-") and other]
     is_stage = name != PurePath(encoder).name
-    return (name.removeprefix(min(starts, key=len)) if starts and is_stage else name) or "no encoder"
+    return name.removeprefix(min(starts, key=len)) if starts and is_stage else name
+
+
+def _without_digest(encoder: str, _: object = None) -> str:
+    return re.sub(r"(-[0-9a-f]{8})?-seed\{seed\}$", "", PurePath(encoder).name)
 
 
 def _oracle(groups: list[Group], key: tuple[str, str, str, str]) -> Group | None:

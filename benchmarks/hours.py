@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
 from types import MappingProxyType
 
@@ -37,12 +37,13 @@ SMALL_SCENES = 1_000
 """Scenes below which a recipe is one for tests, and takes no time worth counting."""
 
 
-def seconds_of(cells: Iterable[Cell]) -> float:
-    """Wall time of all `cells` on all cores, with the encoders that they make for themselves."""
+def seconds_of(cells: Iterable[Cell], made: Container[str] = ()) -> float:
+    """Wall time of all `cells` on all cores, with the encoders that they make for themselves, unless they are
+    `made`."""
     cells = list(cells)
     work = sum(cell.steps / pace_of(cell) for cell in cells)
     names = {name for cell in cells if cell.encoder for name in lineage(cell.encoder_name)}
-    work += 3600 * sum(map(_encoder_hours, names))
+    work += 3600 * sum(_encoder_hours(name) for name in names if name not in made)
     return work / usable_cores() / speed()
 
 

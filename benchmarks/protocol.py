@@ -13,16 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .curves import Floats
 from .groups import Group, Panel
 from .records import CellRecord
-from .statistics import (
-    Estimate,
-    Ratio,
-    paired_difference,
-    ratio,
-    sample_efficiency_curve,
-)
+from .statistics import Estimate, Floats, Ratio, paired_difference, ratio, sample_efficiency_curve
 
 RAW_PIXELS = ("pixels-aug", "pixels", "pixels-gqn-arch")
 """The headline compares with the strongest of these, by area under the curve."""

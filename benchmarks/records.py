@@ -15,7 +15,8 @@ from gqn_transfer.files import read_json
 
 from .cell_files import CONFIG, CURVE, DONE, FORMAT_VERSION, SUITE
 from .cells import Cell
-from .curves import Curve, Floats, RecordError, as_curve, curve_mark, read_curve
+from .curves import Curve, RecordError, as_curve, curve_mark, read_curve
+from .statistics import Floats
 
 
 @dataclass(frozen=True)

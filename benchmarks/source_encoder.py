@@ -48,9 +48,11 @@ def save_encoder(
     }
     statistics = feature_statistics(eyes.representation, scenes)
     rendered = sum(collector.frames for collector in collectors_in(agent.get_env()))
-    again = scenes.meta["recipe"] == record["scenes"]["recipe"]  # counted by its start already
-    fresh = 0 if again or not config.rendering else len(scenes) * scenes.meta["views"]
-    own["frames"] += rendered + fresh
+    recipe, known = scenes.meta["recipe"], [record["scenes"]["recipe"], *record.get("source_scenes", [])]
+    if config.rendering and recipe not in known:  # else counted by its start already
+        own["source_scenes"] = [*known[1:], recipe]
+        own["frames"] += len(scenes) * scenes.meta["views"]
+    own["frames"] += rendered
     save_checkpoint(folder, tensors | statistics, record | own)
 
 

@@ -134,11 +134,14 @@ def _begin(
 ) -> tuple[MultiTaskPPO, float]:
     """The agent where an earlier try stood, and the seconds that it had run."""
     agent = source_agent(config, start, scenes)
+    _check_rollouts(config, agent.n_steps * config.num_envs)
     if not _can_go_on(folder, facts):
         _clear(folder, config)
         write_json(folder / CONFIG, {"source": asdict(config)} | dict(facts))
         return agent, 0.0
     known = read_recipe(folder / AGENT).settings["heads"]
+    for task in set(config.tasks) - set(known):  # evaluated, but the agent with its head was not kept
+        _curve(folder, task).unlink(missing_ok=True)
     while len(agent.policy.heads) < len(known):
         agent = _with_next_task(agent, config, start, scenes)
     restore_training(agent, folder / AGENT)
@@ -174,6 +177,15 @@ def _check_tasks(tasks: tuple[str, ...]) -> None:
         find_task(task)  # refuses unknown ones
     if not tasks or len(set(tasks)) < len(tasks):
         raise ValueError(f"tasks {', '.join(tasks) or '(none)'}: expected one or more, each once")
+
+
+def _check_rollouts(config: SourceConfig, rollout: int) -> None:
+    """ValueError if a task would be practised for more steps than asked for, and its turn never end."""
+    if config.steps % rollout:
+        raise ValueError(
+            f"steps={config.steps} of a task are no whole number of rollouts of {rollout} steps: choose a "
+            "multiple, or another n_steps or num_envs"
+        )
 
 
 def _refuse_another(config: SourceConfig, folder: Path, start: str) -> None:

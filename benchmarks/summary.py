@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .contrasts import contrasts_of
-from .curves import Floats
 from .groups import Group, Panel
 from .headlines import panel_headline
 from .protocol import BASELINES, Comparison, compare, headliner, strongest_baseline
-from .statistics import Estimate, estimate, interquartile_mean
+from .statistics import Estimate, Floats, estimate, interquartile_mean
 from .texts import Row, number_text, ratio_text, steps_text
 from .transfer import headline_pair, lines_of, starts_of
 

@@ -129,20 +129,19 @@ def _way(stage: SourceConfig) -> str:
 def _chains(
     found: Sequence[tuple[SourceConfig, Group]],
 ) -> list[list[tuple[SourceConfig, Group]]]:
-    """Stages in rows, each of whose tasks begin with those of the one before."""
+    """Stages in rows, each of whose tasks begin with those of the one before; rows may share a beginning."""
     chains: list[list[tuple[SourceConfig, Group]]] = []
-    for stage, group in sorted(found, key=lambda one: len(one[0].tasks)):
-        ends = (chain for chain in chains if _goes_on(chain[-1][0].tasks, stage.tasks))
-        chain = next(ends, None)
-        if chain is None:
-            chains.append([(stage, group)])
-        else:
-            chain.append((stage, group))
+    for one in sorted(found, key=lambda one: len(one[0].tasks)):
+        beginnings = [[each for each in chain if _goes_on(each[0], one[0])] for chain in chains]
+        before = max(beginnings, key=len, default=[])
+        if before in chains:
+            chains.remove(before)
+        chains.append([*before, one])
     return chains
 
 
-def _goes_on(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
-    return len(before) < len(after) and after[: len(before)] == before
+def _goes_on(before: SourceConfig, after: SourceConfig) -> bool:
+    return len(before.tasks) < len(after.tasks) and after.tasks[: len(before.tasks)] == before.tasks
 
 
 def _line(chain: Sequence[tuple[SourceConfig, Group]], starts: Mapping[tuple[str, str], Group]) -> Line:
@@ -158,11 +157,10 @@ def _rank(line: Line) -> tuple[bool, int, int]:
 
 
 def _note(line: Line, lines: Sequence[Line]) -> str:
-    """What differs from the first line of the same way; "" for that line itself."""
-    first = next(one for one in lines if one.way == line.way)
-    if line is first:
-        return ""
-    ours, theirs = line.stages[-1], first.stages[-1]
+    """What differs from the first line of the same way; of that line itself its tasks, if others have other
+    ones."""
+    alike = [one for one in lines if one.way == line.way]
+    ours, theirs = line.stages[-1], alike[0].stages[-1]
     parts = ["trained on"] if line.groups[0].method == TUNED else []
     if ours.steps != theirs.steps:
         parts.append(f"{ours.steps:,} steps" if ours.steps else "untrained")
@@ -172,12 +170,15 @@ def _note(line: Line, lines: Sequence[Line]) -> str:
         parts += [f"{key} {value:g}" for key, value in own.items() if value != known[key]]
     if ours.encoder != theirs.encoder:
         parts.append(f"from {ours.encoder}")
-    if not _nested(ours.tasks, theirs.tasks):
+    if not all(
+        _nested(ours.tasks, one.stages[-1].tasks) for one in (alike if line is alike[0] else alike[:1])
+    ):
         parts.append(" and ".join(task.split("-")[0] for task in ours.tasks))
-    return ", ".join(parts) or ours.pattern
+    return ", ".join(parts) or ("" if line is alike[0] else ours.pattern)
 
 
 def _nested(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """True if one of them begins with the other."""
     return one[: len(other)] == other[: len(one)]
 
 

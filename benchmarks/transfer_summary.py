@@ -9,7 +9,7 @@ import numpy as np
 
 from .artefacts import START, lineage
 from .encoder_records import EncoderRecord, mean_of
-from .gains import gains_sentence
+from .gains import gains_sentence, growth_sentence
 from .groups import Group, Panel
 from .headlines import area_text
 from .protocol import compare, paired_times
@@ -43,13 +43,15 @@ def summarise_transfer(
         return None
     rows = [_start_row(panel, start, known, rng) for start in starts_of(lines)]
     rows += [row for line in lines for row in _rows(panel, line, known, rng)]
-    growth = [
-        f"{line.name}, area against the number of source tasks (more tasks also mean more source steps): "
-        f"{gains_sentence(growth_of(line, rng))}"
-        for line in lines
-        if len(line.points) >= TESTED
-    ]
+    growth = [_growth(line, rng) for line in lines if len(line.points) >= TESTED]
     return TransferSummary(rows, growth)
+
+
+def _growth(line: Line, rng: np.random.Generator) -> str:
+    fits = growth_of(line, rng)
+    said = gains_sentence(fits) + (f" {growth_sentence(fits)}" if fits else "")
+    what = "area against the number of source tasks (more tasks also mean more source steps)"
+    return f"{line.name}, {what}: {said}"
 
 
 def _start_row(panel: Panel, start: Group, known: Known, rng: np.random.Generator) -> Row:

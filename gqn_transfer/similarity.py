@@ -6,6 +6,9 @@ from torch import Tensor
 
 from .probes import fit_ridge
 
+FEWEST = 4
+"""Views that show a quantity, below which nothing is fitted."""
+
 
 def linear_cka(one: Tensor, other: Tensor) -> float:
     """Linear centred kernel alignment (Kornblith et al. 2019, equation 1 with its linear kernel) of codes
@@ -35,10 +38,11 @@ def probe_agreement(one: Tensor, other: Tensor, quantity: Tensor) -> float:
 
 def agreement_where_shown(one: Tensor, other: Tensor, quantity: Tensor) -> float:
     """`probe_agreement` over the views whose scene holds the quantity, which is zero where it does not: else
-    what is read is whether it is there at all. nan where the codes have other lengths."""
-    if one.shape != other.shape:
-        return float("nan")
+    what is read is whether it is there at all. nan where the codes have other lengths, or hardly a scene has
+    it."""
     shown = quantity.any(1)
+    if one.shape != other.shape or shown.sum() < FEWEST:
+        return float("nan")
     return probe_agreement(one[shown], other[shown], quantity[shown])
 
 

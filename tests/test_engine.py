@@ -30,6 +30,7 @@ from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.run_cell import How
 from gqn_transfer.benchmarks.shown import Shown
+from gqn_transfer.benchmarks.stages import FOR_SIZES, SOURCES, Sources
 from gqn_transfer.benchmarks.suites import SMALL, SUITES
 from gqn_transfer.benchmarks.work import Outcome, failure, plan, work_on_cell
 from gqn_transfer.checkpoint import CheckpointError
@@ -331,6 +332,53 @@ def test_an_encoder_that_fails_fails_its_cells_and_no_others(
     text = read_json(cell_folder(tmp_path, FROZEN) / "done.json")["failed"]
     assert "its encoder smoke-gqn failed" in text
     assert "no scenes" in text
+
+
+def test_an_encoder_that_fails_leaves_earlier_failures_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no scenes")
+
+    earlier = FROZEN._replace(seed=1)
+    write_json(cell_folder(tmp_path, earlier) / "done.json", {"failed": "a traceback"})
+    monkeypatch.setattr(engine, "work_on_encoder", fail)
+    with ThreadPoolExecutor(1) as pool:
+        queue_of(tmp_path, pool, 1, (FROZEN, earlier)).run(["smoke-gqn", FROZEN])
+    assert read_json(cell_folder(tmp_path, earlier) / "done.json") == {"failed": "a traceback"}
+    assert "no scenes" in read_json(cell_folder(tmp_path, FROZEN) / "done.json")["failed"]
+
+
+def test_a_stage_takes_over_what_it_stands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own claim and that of the encoder that it starts from, which is made with it; none for one that
+    ships."""
+    looked_at: list[str] = []
+    monkeypatch.setattr(engine, "free_if_left", lambda place: looked_at.append(place.name) or True)
+    on_own, on_shipped = FOR_SIZES[0].stage(40).name, Sources(SOURCES).stage(30).name
+    with ThreadPoolExecutor(1) as pool:
+        queue = queue_of(tmp_path, pool, 1, ())
+        assert queue._can_begin(on_own)
+        assert queue._can_begin(on_shipped)
+    assert looked_at == [FOR_SIZES[0].core, on_own, on_shipped]
+
+
+@pytest.mark.parametrize(("beside", "threads"), [((), 2), ((STATE,), 1)])
+def test_an_encoder_has_all_cores_where_nothing_else_can_run(
+    beside: tuple[Cell, ...], threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    def train(name: str, folder: Path, threads: int, seconds: float | None) -> Path:
+        given.append(threads)
+        return tmp_path
+
+    monkeypatch.setattr(engine, "work_on_encoder", train)
+    monkeypatch.setattr(engine, "work_on_cell", lambda *_: Outcome.DONE)
+    monkeypatch.setattr(engine, "pretraining_frames", lambda _: 0)
+    monkeypatch.setattr(engine, "usable_cores", lambda: 2)
+    with ThreadPoolExecutor(2) as pool:
+        queue_of(tmp_path, pool, 2, (FROZEN, *beside)).run(["smoke-gqn", FROZEN, *beside])
+    assert given == [threads]
 
 
 def test_another_machines_claim_that_stands_still_is_taken_over(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gqn_transfer.benchmarks.gains import Fit, fit_gains, gains_sentence
+from gqn_transfer.benchmarks.gains import Fit, fit_gains, gains_sentence, growth_sentence
 
 COUNTS = np.array([0.0, 1.0, 2.0, 4.0])
 
@@ -26,6 +26,7 @@ def test_linear_growth_excludes_the_others() -> None:
     assert [fits[name].excluded for name in ("constant", "linear", "exponential")] == [True, False, True]
     assert fits["linear"].start == pytest.approx(0.1, abs=0.02)
     assert fits["linear"].growth == pytest.approx(0.15, abs=0.01)
+    assert growth_sentence(list(fits.values())).startswith("Fitted: 0.10 and +0.15 a task, or 0.")
     assert gains_sentence(list(fits.values())) == (
         "The data exclude constant and exponential growth; linear is left."
     )

@@ -48,6 +48,7 @@ def test_methods_that_train_an_encoder_take_what_they_took() -> None:
 def test_encoders_of_a_suites_own_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shipped, own = (hours.seconds_of(SUITES[name].cells) for name in ("quick", "from-scratch"))
     assert own - shipped == pytest.approx(0.75 * 3600 / 2, rel=0.05)
+    assert hours.seconds_of(SUITES["from-scratch"].cells, {"reach-gqn", "reach-random"}) == shipped
     cells = grid("t", ["Reach-v0"], ["fixed"], {"state": 1000}, [0])
     slow = hours.seconds_of(cells)
     monkeypatch.setattr(hours, "speed", lambda: 4.0)

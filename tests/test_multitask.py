@@ -234,6 +234,37 @@ def test_a_task_is_not_added_twice(mixed: MixedVecEnv) -> None:
         add_task(agent_on(mixed), "Pose-v0", environments(("Pose-v0",))["Pose-v0"])
 
 
+def test_heads_are_those_of_the_environments_tasks(mixed: MixedVecEnv, tmp_path: Path) -> None:
+    grown = add_task(agent_on(mixed), "Grasp-v0", environments(("Grasp-v0",))["Grasp-v0"], beside=False)
+    save_agent(grown, tmp_path)
+    alone = environments(("Grasp-v0",))
+    again = load_multitask(tmp_path, MixedVecEnv(alone, first=2), Encoder.untrained(SIZES))
+    assert same(outputs(again, 2), outputs(grown, 2))
+    swapped = MixedVecEnv(environments(TASKS[::-1]))
+    for venv in (swapped, MixedVecEnv(alone)):
+        with pytest.raises(ValueError, match="but heads of Reach-v0, Pose-v0, Grasp-v0: give"):
+            load_multitask(tmp_path, venv, Encoder.untrained(SIZES))
+
+
+@pytest.mark.parametrize("setting", ["target_kl", "clip_range_vf", "normalize_advantage"])
+def test_settings_that_it_would_ignore_are_refused(mixed: MixedVecEnv, setting: str) -> None:
+    with pytest.raises(ValueError, match=f"do not know PPO's {setting}: leave them out"):
+        agent_on(mixed, **{setting: 0.1})
+
+
+def test_an_added_task_has_seeds_of_its_own_and_generators_go_on(
+    scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = rendering_agent(scenes)
+    seeds: list[int] = []
+    monkeypatch.setattr(MixedVecEnv, "seed", lambda _, seed: seeds.append(seed))
+    (venv,) = environments(("Press-v0",)).values()
+    grown = add_task(agent, "Press-v0", SceneCollector(venv, np.random.default_rng(0)))
+    assert seeds[-1] == environment_seed(0) + 2 * build_multitask.SEED_DISTANCE
+    assert grown.surgery_rng is agent.surgery_rng
+    assert grown.auxiliary.rng is agent.auxiliary.rng
+
+
 def test_a_grown_agent_is_saved_and_read_again(mixed: MixedVecEnv, tmp_path: Path) -> None:
     grown = add_task(agent_on(mixed), "Grasp-v0", environments(("Grasp-v0",))["Grasp-v0"])
     grown.learn(60)

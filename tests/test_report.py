@@ -105,6 +105,17 @@ def test_complete_suite_has_the_numbers_of_the_protocol(tmp_path: Path) -> None:
     assert "incomplete" not in text_of(page)
 
 
+def test_frames_are_added_to_the_steps_of_their_side(tmp_path: Path) -> None:
+    """5,000 of the encoder's: 700 steps against 200 + 5,000, and 1,000 that were not enough."""
+    complete_suite(tmp_path)
+    (panel,) = panels_of(read_suite(tmp_path))
+    groups = {group.label: group for group in panel.groups}
+    for name, expected in (("pixels-aug", 700 / 5200), ("pixels", 1000 / 5200)):
+        found = compare(panel, groups["gqn-frozen"], groups[name], np.random.default_rng(0))
+        assert found is not None
+        assert found.ratio_with_frames.value == pytest.approx(expected)
+
+
 def test_page_contains_what_the_csv_has(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     text = text_of(write_report(tmp_path))
@@ -255,6 +266,10 @@ def test_suites_may_share_a_folder(tmp_path: Path) -> None:
     ]
     assert rows_of(tmp_path)["state"]["seeds"] == "0;1;2"
     assert "Suite other, toy" in text
+    write_cell(tmp_path, "gqn-finetune", 3, 300, suite="other")
+    write_cell(tmp_path, "gqn-finetune", 3, None, suite="another", failed=FAILURE, until=300)
+    write_report(tmp_path)
+    assert rows_of(tmp_path)["gqn-finetune"]["seeds"] == "0;1;2;3", "what ended counts, not what failed"
     write_cell(tmp_path, "gqn-frozen", 0, 800, suite="other", encoder="conv")
     with pytest.raises(RecordError, match="are the same run in two suites, with other results: keep one"):
         write_report(tmp_path)

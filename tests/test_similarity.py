@@ -1,9 +1,11 @@
 """Likeness of codes: known answers for rotated, mixed, unrelated and constant ones."""
 
+import math
+
 import pytest
 import torch
 
-from gqn_transfer.similarity import linear_cka, probe_agreement
+from gqn_transfer.similarity import agreement_where_shown, linear_cka, probe_agreement
 
 
 def codes(seed: int, n: int = 2000, c: int = 8) -> torch.Tensor:
@@ -44,6 +46,13 @@ def test_a_probe_agrees_in_the_same_numbers_alone() -> None:
     assert probe_agreement(one, one + 0.1 * codes(1), quantity) == pytest.approx(0.99, abs=0.01)
     assert probe_agreement(one, one @ rotation(), quantity) < 0.5
     assert probe_agreement(one, codes(3), quantity) < 0
+
+
+def test_what_hardly_a_view_shows_is_not_read() -> None:
+    target = torch.zeros(2000, 3)
+    assert math.isnan(agreement_where_shown(codes(0), codes(0), target))
+    target[:1000] = codes(0)[:1000, :3]
+    assert agreement_where_shown(codes(0), codes(0), target) == pytest.approx(1, abs=1e-3)
 
 
 def test_constant_codes_and_other_shapes() -> None:

@@ -98,6 +98,18 @@ def test_scenes_that_its_start_has_not_seen_are_counted(stage: Path, start: Path
     again = train_source(config_of(start), start, tmp_path / "stage", others, {})
     frames = [read_record(encoder)["frames"] for encoder in (stage / "encoder", again)]
     assert frames[1] - frames[0] == 20 * 4
+    assert again is not None
+    config_again = config_of(again, steps=250)
+    twice = train_source(config_again, again, tmp_path / "twice", others, {})
+    rendered = (frames[0] - read_record(start)["frames"]) / 2  # in half the steps
+    own = read_record(twice)["frames"] - frames[1]
+    assert own == pytest.approx(rendered, abs=20), "the scenes were counted by its start"
+
+
+def test_frames_are_those_that_anything_was_trained_on(tmp_path: Path) -> None:
+    for record, frames in (({"steps": 0}, 0), ({"steps": 0, "source_steps": 9}, 7), ({"steps": 5}, 7)):
+        write_json(tmp_path / "checkpoint.json", {"frames": 7} | record)
+        assert artefacts.pretraining_frames(tmp_path) == frames
 
 
 def test_how_far_gradients_agree_is_told(stage: Path) -> None:
@@ -282,6 +294,37 @@ def test_tasks_in_turn_are_learned_one_after_another_and_go_on_after_a_stop(
     ours, theirs = weights(stopped / "encoder"), weights(whole / "encoder")
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     assert read_record(stopped / "encoder")["frames"] == record["frames"]
+
+
+def test_a_turn_that_was_evaluated_and_not_kept_is_begun_again(
+    start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(start, in_turn=True, steps=250)
+    evaluated, save = [0], source_stage.save_training
+
+    def die_before(*arguments: object) -> None:
+        evaluated[0] += 1
+        if evaluated[0] == 2:  # the first of the second turn
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source_stage, "save_training", die_before)
+        with pytest.raises(KeyboardInterrupt):
+            train_source(config, start, tmp_path, scenes[0], {})
+    seconds = read_curve(tmp_path / "Reach-v0.csv").wall_seconds
+    assert train_source(config, start, tmp_path, scenes[0], {}) == tmp_path / "encoder"
+    curves = [read_curve(tmp_path / f"{task}.csv") for task in config.tasks]
+    assert [curve.steps.tolist() for curve in curves] == [[0, 250, 500], [500]]
+    assert curves[0].wall_seconds[2] > seconds[1], "the clock goes on, and does not begin again"
+    rows = (tmp_path / "gradients.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["250", "500"]
+
+
+def test_turns_are_whole_rollouts(start: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path) -> None:
+    config = config_of(start, in_turn=True, settings=(("batch_size", 100), ("n_steps", 100)))
+    with pytest.raises(ValueError, match="steps=500 of a task are no whole number of rollouts of 200"):
+        train_source(config, start, tmp_path, scenes[0], {})
 
 
 def test_a_stage_ends_at_an_evaluation(start: Path) -> None:

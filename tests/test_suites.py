@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import gqn_transfer.envs as envs
@@ -10,7 +11,9 @@ from gqn_transfer.agents.methods import METHODS
 from gqn_transfer.benchmarks.artefacts import ENCODERS, SCENES, Recipe, SourceRecipe, recipe_of
 from gqn_transfer.benchmarks.cells import OPTION_KEYS, Cell, Suite
 from gqn_transfer.benchmarks.grids import FAMILIES, grid
+from gqn_transfer.benchmarks.groups import panels_of
 from gqn_transfer.benchmarks.raw_pixels_suites import ORACLE_BUDGETS, RAW_PIXELS_BUDGETS
+from gqn_transfer.benchmarks.records import CellRecord
 from gqn_transfer.benchmarks.run_cell import make_venv
 from gqn_transfer.benchmarks.suites import SUITES, suite_named, with_encoder
 from gqn_transfer.checkpoint import read_record
@@ -32,6 +35,16 @@ def test_every_cell_can_be_built(cell: Cell) -> None:
     assert not name or name in available_encoders() or recipe_of(name) is not None
     assert {key for key, _ in cell.options} <= set(OPTION_KEYS)
     assert (cell.seed >= 1000) == (cell.suite in ("settings", "pilot")), "no result has seeds from 1000 on"
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_labels_tell_all_groups_of_a_panel_apart(suite: str) -> None:
+    """Tables and comparisons go by them."""
+    nothing = np.empty(0)
+    records = [CellRecord(cell, nothing, nothing, nothing, nothing, {}, None) for cell in SUITES[suite].cells]
+    for panel in panels_of(records):
+        labels = [group.label for group in panel.groups]
+        assert len(set(labels)) == len(labels)
 
 
 def test_names_are_unique_and_change_with_every_field() -> None:

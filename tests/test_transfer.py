@@ -1,6 +1,7 @@
 """Transfer in the report: groups by their source tasks, figure, tables, and nothing where there is none."""
 
 import dataclasses
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gqn_transfer.benchmarks import stages
+from gqn_transfer.benchmarks import convergence, stages
 from gqn_transfer.benchmarks.cells import Cell
 from gqn_transfer.benchmarks.contrasts import CONTRASTS, contrasts_of
 from gqn_transfer.benchmarks.convergence import likeness_rows
@@ -109,10 +110,12 @@ def test_tiers_say_what_sets_them_apart(tmp_path: Path) -> None:
     tiers = [cell for cell in TRANSFER_SUITES["tiers"].cells if cell.method == "gqn-tier2"]
     write_cells(tmp_path, (cell for cell in tiers if cell.task == "Point-v0" and cell.seed == 40))
     (panel,) = panels_of(read_suite(tmp_path))
-    first, *others = [line.note for line in lines_of(panel)]
-    assert first == ""
-    assert len(set(others)) == len(others)
-    parts = Counter(part for note in others for part in note.split(", "))
+    lines = lines_of(panel)
+    notes = [line.note for line in lines]
+    assert len(set(notes)) == len(notes)
+    whole = {line.note: line.counts for line in lines[:2]}
+    assert whole == dict.fromkeys(("Reach and Pose and Track", "Reach and Grasp and Press"), (1, 2, 3))
+    parts = Counter(part for note in notes for part in note.split(", "))
     own = ["bottleneck 0.0001", "depth 4", "history 8", "size 32"]
     assert [parts[part] for part in own] == [2] * 4, "from tasks like the new one, and from others"
     assert parts["untrained"] == parts[f"{3 * STEPS:,} steps"] == 1
@@ -265,9 +268,12 @@ def test_sizes_are_drawn_and_told_with_what_they_cost(tmp_path: Path) -> None:
 
 
 def test_where_sizes_are_not_compared_there_is_no_such_figure(tmp_path: Path) -> None:
-    point, _ = suite(tmp_path, "tiers-small")
+    point, _ = suite(tmp_path / "tiers", "tiers-small")
     assert sized(point) == []
     assert size_figure(point, np.random.default_rng(0)) is None
+    cells = TRANSFER_SUITES["sizes-small"].cells
+    write_cells(tmp_path / "two", (cell for cell in cells if "r1024" not in cell.encoder))
+    assert all(sized(panel) == [] for panel in panels_of(read_suite(tmp_path / "two")))
 
 
 def test_a_report_without_stages_has_no_such_tables(tmp_path: Path) -> None:
@@ -337,7 +343,9 @@ def test_a_tiers_headline_is_against_heads_of_its_size(tmp_path: Path) -> None:
     assert len(rows) == 1 + 2 * 5
 
 
-def test_how_alike_encoders_have_become_is_told_kind_by_kind(tmp_path: Path) -> None:
+def test_how_alike_encoders_have_become_is_told_kind_by_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     hand = rng.normal(size=(400, 3)).astype(np.float32)
     target = np.where(np.arange(400)[:, None] % 2, rng.normal(size=(400, 3)), 0).astype(np.float32)
@@ -353,6 +361,14 @@ def test_how_alike_encoders_have_become_is_told_kind_by_kind(tmp_path: Path) -> 
     assert float(rows["a", "a"]["cka"]) > 0.99, "turned codes are alike"
     assert float(rows["a", "a"]["hand"]) < 0.9, "but not in the same numbers"
     assert float(rows["a", "b"]["cka"]) < 0.1
+    for name in ("b-seed31", "c-seed30", "c-seed31"):
+        shutil.copytree(tmp_path / "encoders" / "b-seed30", tmp_path / "encoders" / name)
+    monkeypatch.setattr(convergence, "MOST_PAIRS", 5)
+    pairs = {(row["one"], row["other"]): row["pairs"] for row in likeness_rows(tmp_path)}
+    assert len(pairs) == 6, "where they are many, every two kinds are still compared"
+    assert set(pairs.values()) == {"1"}
+    for name in ("b-seed31", "c-seed30", "c-seed31"):
+        shutil.rmtree(tmp_path / "encoders" / name)
     place = tmp_path / "encoders" / "other-scenes-seed30"
     place.mkdir()
     np.savez(place / "codes.npz", codes=told.astype(np.float16), hand=hand[::-1], target=target)
