@@ -49,7 +49,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
         ),
         "from-scratch": Suite(
-            "Reach, untuned, with an encoder of the suite's own, pretrained for 40 minutes on one core",
+            "Reach, untuned, with an encoder of the suite's own, preset cpu-30min",
             grid(
                 "from-scratch",
                 tasks=["Reach-v0"],
