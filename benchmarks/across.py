@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,14 +111,21 @@ def _has(panel: Panel, method: str, finished: bool = True) -> bool:
 
 
 def _best_setting(panels: Sequence[Panel], method: str) -> list[Group]:
-    """A group a panel, all of one setting: of those finished on every panel, that with the largest mean area;
-    [] where there is none."""
+    """A group a panel, all of one setting: of those finished on every panel, that with the largest mean area.
+    Where none is, the only setting that each panel has; [] where one has several."""
+    found = [panel.groups_of([method]) for panel in panels]
     settings: dict[tuple[Any, ...], list[Group]] = {}
-    for panel in panels:
-        for group in panel.groups_of([method]):
-            settings.setdefault((group.cell.encoder, group.cell.options), []).append(group)
+    for group in itertools.chain.from_iterable(found):
+        settings.setdefault((group.cell.encoder, _compared(group)), []).append(group)
     whole = [groups for groups in settings.values() if len(groups) == len(panels)]
+    if not whole and all(len(groups) == 1 for groups in found):  # its encoder is that of the task's family
+        return [group for (group,) in found]
     return max(whole, key=lambda groups: sum(float(one.areas.mean()) for one in groups), default=[])
+
+
+def _compared(group: Group) -> tuple[tuple[str, Any], ...]:
+    """Its options, but for what goes with a budget."""
+    return tuple((key, value) for key, value in group.cell.options if key != "evaluate_every")
 
 
 def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from .cell_files import CONFIG, CURVE, DONE, SUITE, finished
 from .cells import Cell
 from .claims import claimed
 from .curves import RecordError
+from .interrupted import AGENT
 from .records import planned_cells, read_cell
 from .work import plan
 
@@ -114,5 +116,6 @@ def _add(place: Path, files: dict[str, bytes]) -> None:
     with claimed(place) as ours:
         if not ours:
             raise RecordError(f"{place} is running here: stop it, or import when it has ended")
+        shutil.rmtree(place / AGENT, ignore_errors=True)  # of an earlier try, which is not the one that ended
         for name in CELL_FILES:
             write_bytes(place / name, files[name])

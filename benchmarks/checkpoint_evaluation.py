@@ -221,7 +221,8 @@ def task_figures(found: Probed) -> Iterator[Figure]:
             if row.probe == "mlp":
                 part = f"{row.quantity} in {task}"
                 yield Figure("task_mlp_median_error", part, 1, row.median_error, row.unit)
-        yield Figure("task_strangeness", task, 1, found.strangeness[task], "1")
+        if task in found.strangeness:
+            yield Figure("task_strangeness", task, 1, found.strangeness[task], "1")
 
 
 def chance_figures(ground: Ground) -> Iterator[Figure]:

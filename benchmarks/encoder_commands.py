@@ -218,6 +218,8 @@ def source(
     from .source_config import SourceConfig
     from .source_stage import train_source
 
+    if tier is None and (tier_bottleneck or tier_history != 1):
+        raise ValueError("--tier-bottleneck and --tier-history are a tier's: give its length with --tier")
     what = {"bottleneck": tier_bottleneck, "history": tier_history}
     on_top = None if tier is None else TierConfig(tier, **what)  # type: ignore[arg-type]
     config = SourceConfig(

@@ -36,7 +36,8 @@ class Probed(NamedTuple):
     """On each task's frames."""
     strangeness: Mapping[str, float]
     """How far a task's codes lie from those of training: median distance to the nearest one, relative to
-    that of held-out scenes' codes. 1: as near as any scene that was not seen in training."""
+    that of held-out scenes' codes. 1: as near as any scene that was not seen in training. None where all
+    codes are one."""
 
 
 def probed(
@@ -71,7 +72,11 @@ def probed(
     return Probed(
         rows + (regressor_rows(subject, test, count) if subject.regresses else []),
         dict(zip(met, in_tasks, strict=True)),
-        {task: nearest_distance(seen_often.codes, frames.codes) / usual for task, frames in met.items()},
+        {
+            task: nearest_distance(seen_often.codes, frames.codes) / usual
+            for task, frames in met.items()
+            if usual  # 0 where all codes are one
+        },
     )
 
 

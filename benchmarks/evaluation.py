@@ -9,7 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 EVALUATION_SEED = 1_000_000
-"""Training seeds stay below; episode k of cell seed s starts from this + 1000 s + k."""
+"""Episode k of cell seed s starts from this + 1000 s + k; seeds of training environments lie above."""
 
 
 class Score(NamedTuple):
@@ -22,9 +22,14 @@ class Score(NamedTuple):
     episodes: int
 
 
+def first_seed(seed: int) -> int:
+    """That of the first evaluation episode of a cell with this seed."""
+    return EVALUATION_SEED + 1000 * seed
+
+
 def evaluate(agent: BaseAlgorithm, venv: VecEnv, seed: int) -> Score:
     """Run one deterministic episode in each environment of `venv`, from the cell seed's own starts."""
-    venv.seed(EVALUATION_SEED + 1000 * seed)
+    venv.seed(first_seed(seed))
     observations = venv.reset()
     returns = np.zeros(venv.num_envs)
     ended = np.zeros(venv.num_envs, bool)

@@ -52,6 +52,8 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     """`predictions*.png`, `probes.csv` of the first checkpoint, `evaluation.csv`, `likeness.csv` of several;
     `evaluation.json` last."""
+    for stale in (*out.glob("predictions*.png"), out / "likeness.csv"):  # of other checkpoints
+        stale.unlink(missing_ok=True)
     first, seed = next(iter(evaluation.checkpoints)), evaluation.ground.config.seed
     for label, one in evaluation.checkpoints.items():
         if one.subject.draws:

@@ -28,7 +28,7 @@ from .animation import save_animation
 from .cell_files import cell_folder
 from .cells import Cell
 from .curves import RecordError
-from .evaluation import EVALUATION_SEED
+from .evaluation import first_seed
 from .interrupted import AGENT
 from .records import CellRecord, film_path, read_suite
 from .run_cell import make_venv
@@ -101,11 +101,13 @@ class Artist:
         else:
             images = torch.from_numpy(observation["image"]).permute(0, 3, 1, 2)
             code = encode_views(self.encoder, images, torch.from_numpy(observation["viewpoint"]))
-        raw = code * self.encoder.feature_std + self.encoder.feature_mean  # of several views the mean
-        query = torch.from_numpy(SECOND_CAMERA.viewpoint)[None].float()
-        r = raw.unflatten(1, self.encoder.code_shape)
-        mean = self.gqn.predict(r, query, sample=False)[0].clamp(0, 1)
-        return (mean * 255).round().byte().permute(1, 2, 0).numpy()
+        std, mean = self.encoder.feature_std, self.encoder.feature_mean
+        raw = code.to(std.device) * std + mean  # of several views the mean
+        device = next(self.gqn.parameters()).device
+        query = torch.from_numpy(SECOND_CAMERA.viewpoint)[None].float().to(device)
+        r = raw.unflatten(1, self.encoder.code_shape).to(device)
+        image = self.gqn.predict(r, query, sample=False)[0].clamp(0, 1)
+        return (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _artist(agent: BaseAlgorithm, cell: Cell, source: Path | str, encoder: Encoder | None) -> Artist | None:
@@ -140,7 +142,7 @@ class Watched(VecEnvWrapper):
 
 def play(agent: BaseAlgorithm, venv: VecEnv, watched: Watched, artist: Artist | None, seed: int) -> Film:
     """One deterministic episode, from the first start of the cell's evaluations."""
-    venv.seed(EVALUATION_SEED + 1000 * seed)
+    venv.seed(first_seed(seed))
     observations, done, frames = venv.reset(), False, []
     while not done:
         assert isinstance(observations, dict)

@@ -33,7 +33,7 @@ def overridden(suite: Suite, changes: Overrides) -> Suite:
     if changes.steps is not None:
         if changes.steps < 1:
             raise ValueError(f"steps={changes.steps}: expected at least 1")
-        cells = [cell._replace(steps=changes.steps) for cell in cells]
+        cells = list(dict.fromkeys(cell._replace(steps=changes.steps) for cell in cells))
     if changes.seeds:
         alike = dict.fromkeys(cell._replace(seed=changes.seeds[0]) for cell in cells)
         cells = [cell._replace(seed=seed) for cell in alike for seed in dict.fromkeys(changes.seeds)]

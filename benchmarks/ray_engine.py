@@ -73,6 +73,7 @@ class RayCells:
 
     def _drive(self, cell: Cell, place: Path, encoder: Source | None, how: How) -> None:
         """Until the cell has ended, wherever it runs, and however many nodes it loses."""
+        (place / DONE).unlink(missing_ok=True)  # of a failure before: a node sends no deletions
         carried = pack_encoder(encoder) if isinstance(encoder, Path) else encoder
         until = math.inf if how.seconds is None else time.monotonic() + how.seconds
         lost: Exception | None = None
@@ -164,8 +165,9 @@ def _file(place: Path, name: str) -> Files:
 
 
 def pack_encoder(folder: Path) -> Files:
-    """The files of a checkpoint."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    """The files of a checkpoint, with those of what a tier stands on."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def unpack(files: Mapping[str, bytes], place: Path) -> None:

@@ -83,14 +83,24 @@ def make_scenes(config: ScenesConfig, folder: Path, workers: int | None = None) 
 
 def _refuse_a_mixture(folder: Path, jobs: Sequence[Job]) -> None:
     """ScenesError if scenes are missing beside others that other code has drawn; finished folders stay."""
-    path, code = folder / CODE, {"sources": sources_digest(("gqn_transfer.envs",))}
+    path, code = folder / CODE, _drawn_by()
     begun = any(folder.glob("*/shard-*"))
     if jobs and begun and (not path.exists() or read_json(path) != code):
         raise ScenesError(
-            f"{folder} was begun by other code of the environments: delete it, or choose another --out"
+            f"{folder} was begun by other code of the environments, another MuJoCo or another renderer: "
+            "delete it, or choose another --out"
         )
     if jobs and not begun:
         write_json(path, code)
+
+
+def _drawn_by() -> dict[str, Any]:
+    """What decides the pixels of scenes."""
+    return {
+        "sources": sources_digest(("gqn_transfer.envs",)),
+        "mujoco": library_versions()["mujoco"],
+        "renderer": rendering.describe_renderer(),
+    }
 
 
 def _render_shard(config: ScenesConfig, folder: Path, job: Job) -> None:

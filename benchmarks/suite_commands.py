@@ -92,6 +92,10 @@ def run(
     from .suite_files import find_suite, suite_title
     from .suites import with_encoder
 
+    if tensorboard and engine == "ray":
+        raise ValueError(
+            "nodes do not send TensorBoard's events back: leave out --tensorboard or --engine ray"
+        )
     chosen = overridden(find_suite(suite), Overrides(steps, seeds, tasks, methods, cameras))
     if encoder is not None:
         chosen = with_encoder(chosen, encoder)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from gqn_transfer.agents.knobs import Knobs, split
 from gqn_transfer.agents.methods import combination
 from gqn_transfer.choices import refuse_unknown
 from gqn_transfer.envs.cameras import CAMERA_PATHS
 from gqn_transfer.envs.looks import RANDOMIZE
 from gqn_transfer.envs.registry import TASKS
+from gqn_transfer.modules import module_of
 
 from .cells import OPTION_KEYS, RUN_OPTIONS, Cell, Suite
 from .grids import grid
@@ -22,9 +24,13 @@ from .suites import suite_named
 
 FILE_KEYS = ("description", "grid", "cell")
 """Of a suite's file: a line for people, and tables of cells."""
+SWITCHES = {field.name: field.default for field in fields(Knobs) if isinstance(field.default, bool)}
+"""Settings of agents that are on or off."""
 GRID_KEYS = (
     *(name for name in inspect.signature(grid).parameters if name not in ("suite", "options")), "options"
 )  # fmt: skip
+EXAMPLES = {"methods": "methods = { state = 100_000 }", "options": "options = { head_width = 512 }"}
+"""What is a table of names and values."""
 CELL_KEYS = tuple(name for name in Cell._fields if name != "suite")
 
 
@@ -47,6 +53,10 @@ def _read_toml(path: Path) -> Suite:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     _refuse_unknown(path, "keys", content, FILE_KEYS)
+    for table in (*content.get("grid", []), *content.get("cell", [])):
+        for key in ("methods", "options"):
+            if not isinstance(table.get(key, {}), Mapping):
+                raise ValueError(f"{path}: {key}={table[key]!r}: expected a table, as in {EXAMPLES[key]}")
     cells: list[Cell] = []
     for table in content.get("grid", []):
         _refuse_unknown(path, "keys of a [[grid]]", table, GRID_KEYS)
@@ -61,8 +71,8 @@ def _read_toml(path: Path) -> Suite:
 
 def _grid_of(path: Path, table: Mapping[str, Any]) -> tuple[Cell, ...]:
     """The cells of one [[grid]]."""
-    fields = {key: value for key, value in table.items() if key != "options"}
-    return grid(path.stem, **fields, **table.get("options", {}))
+    named = {key: value for key, value in table.items() if key != "options"}
+    return grid(path.stem, **named, **table.get("options", {}))
 
 
 def _built(path: Path, make: Any) -> Any:
@@ -73,12 +83,9 @@ def _built(path: Path, make: Any) -> Any:
 
 
 def _list_in(path: Path, attribute: str) -> Iterable[Cell]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.exists():
-        raise ValueError(f"{path} does not exist, or is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    cells = getattr(module, attribute, None)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    cells = getattr(module_of(path), attribute, None)
     if not isinstance(cells, list | tuple) or not all(isinstance(cell, Cell) for cell in cells):
         raise ValueError(f"{path} has no list {attribute!r} of gqn_transfer.benchmarks.cells.Cell")
     return cells
@@ -97,10 +104,22 @@ def _checked(suite: Suite, name: str) -> Suite:
         _refuse_unknown(name, "task", [cell.task], tuple(TASKS))
         _refuse_unknown(name, "camera", [cell.camera], tuple(CAMERA_PATHS))
         _refuse_unknown(name, "randomize", [cell.run_options["randomize"]], RANDOMIZE)
+        _refuse_settings(name, cell)
         if combination(cell.method, cell.algo).needs_encoder != bool(cell.encoder):
             needs = "needs an encoder" if not cell.encoder else f"has no encoder, {cell.encoder!r} was given"
             raise ValueError(f"{name}: method {cell.method!r} {needs}")
     return suite
+
+
+def _refuse_settings(where: str, cell: Cell) -> None:
+    """ValueError for what its method's agents do not have, or not in such a size."""
+    try:
+        split(cell.method, cell.agent_options)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    for key, value in cell.run_options.items():
+        if type(value) is int and value < 1:
+            raise ValueError(f"{where}: option {key}={value}: expected at least 1")
 
 
 def _refuse_other_types(where: str, cell: Cell) -> None:
@@ -113,13 +132,13 @@ def _refuse_other_types(where: str, cell: Cell) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{where}: {field}={value!r}: expected a whole number, at least {least}")
     for key, value in cell.options:
-        wanted = type(RUN_OPTIONS[key]) if key in RUN_OPTIONS else (int, float, str)
+        wanted = type(_example(key)) if key in RUN_OPTIONS or key in SWITCHES else (int, float, str)
         if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
             raise ValueError(f"{where}: option {key}={value!r}: expected one value like {_example(key)!r}")
 
 
 def _example(key: str) -> Any:
-    return RUN_OPTIONS.get(key, DEFAULTS.get(key, 1))
+    return RUN_OPTIONS.get(key, SWITCHES.get(key, DEFAULTS.get(key, 1)))
 
 
 def _refuse_unknown(

@@ -59,6 +59,8 @@ def write_transfer_tables(folder: Path, found: Findings) -> None:
     for name, table in tables.items():
         if table:
             write_text(folder / name, as_csv(table))
+        else:
+            (folder / name).unlink(missing_ok=True)  # of a report before
 
 
 def _comparison(analysis: Analysis, one: Comparison) -> dict[str, Any]:

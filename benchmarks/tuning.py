@@ -7,6 +7,7 @@ the cells or from the table alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from .run_cell import How, run_cell
 from .search_space import DEFAULTS, TUNED, Choice, space_of
 from .statistics import area_under_curve
 from .trials import Trial, as_csv, ranked, read_trials
+from .work import TICK, render_scenes
 
 if TYPE_CHECKING:
     import optuna
@@ -75,6 +77,9 @@ def tune(methods: Sequence[str], folder: Path, config: TuneConfig, workers: int 
     those whose search ended early, when the others are through."""
     _check(methods, config.family)
     facts = provenance()
+    for method in methods:  # once for all that share them
+        while (name := encoder_for(method, config.family)) and not render_scenes(name, folder):
+            time.sleep(TICK)
     with worker_pool(workers, len(methods), fresh=True) as pool:
         jobs = {method: pool.submit(search, method, folder, config, facts) for method in methods}
         errors = {method: job.exception() for method, job in jobs.items()}

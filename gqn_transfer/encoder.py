@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from .checkpoint import CheckpointError, fingerprint, load_into, load_tensors, read_record
 from .model import GQN, GQNConfig
+from .modules import module_of
 from .objectives import seen
 from .precision import autocast
 from .presets import PretrainConfig
@@ -220,14 +220,7 @@ def _made_by(name: str) -> Encoder:
 
 
 def _module_at(place: str) -> ModuleType:
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
-    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
 
 
 @torch.no_grad()

@@ -46,6 +46,10 @@ def test_two_machines_results_come_together(tmp_path: Path) -> None:
     assert import_cells(tmp_path / "one.zip", other) == 0
     assert import_cells(tmp_path / "one.zip", tmp_path / "new") == 2
     assert not list((tmp_path / "new").rglob("agent"))
+    suite(tmp_path / "begun", ())
+    write_cell(tmp_path / "begun", CELLS[0], finished=False)
+    assert import_cells(tmp_path / "one.zip", tmp_path / "begun") == 2
+    assert not list((tmp_path / "begun").rglob("agent")), "it is not the one that ended"
 
 
 def test_what_is_told_of_encoders_comes_along(tmp_path: Path) -> None:

@@ -378,6 +378,24 @@ def test_every_pair_is_compared(evaluation: Evaluation, written: Path) -> None:
     assert all(float(row["hand"]) < 1 for row in rows)
 
 
+def test_files_about_other_checkpoints_are_removed(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_evaluation(evaluation, tmp_path)
+    first = dict([*evaluation.checkpoints.items()][:1])
+    write_evaluation(dataclasses.replace(evaluation, checkpoints=first), tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"predictions.png", "probes.csv", "evaluation.csv", "evaluation.json"}
+
+
+def test_codes_that_are_all_one_are_near_to_nothing(
+    runs: dict[str, Path], scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_probes, "nearest_distance", lambda *_: 0.0)
+    subject = read_subject(runs["random"] / "encoder")
+    found = encoder_probes.probed(subject, *scenes, 10, torch.device("cpu"), rollouts={"Reach-v0": scenes[1]})
+    names = {row.figure for row in checkpoint_evaluation.task_figures(found)}
+    assert names == {"task_mlp_median_error"}
+
+
 def test_an_encoder_is_like_itself_and_halves_share_no_scene(
     runs: dict[str, Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,11 @@ def test_the_module_is_the_command_too() -> None:
         ),
         (("pretrain", "--scenes", "nowhere", "--out", "x"), "does not exist: make it with `gqn-bench scenes"),
         (("evaluate", "jaco-tiny", "--scenes", "nowhere", "--out", "x"), "does not exist"),
+        (("run", "smoke", "--engine", "ray", "--tensorboard"), "leave out --tensorboard or --engine ray"),
+        (
+            ("source", "--out", "x", "--scenes", "nowhere", "--tasks", "Reach-v0", "--tier-history", "8"),
+            "are a tier's: give its length with --tier",
+        ),
         (
             ("scenes", "--out", "x", "--camera", "behind"),
             "camera='behind': expected one of dome, held_out, fixed",

@@ -8,7 +8,7 @@ import pytest
 
 from gqn_transfer.envs.kinematics import HOME
 from gqn_transfer.envs.placed_things import THINGS
-from gqn_transfer.envs.placing import DEEPEST, FLOOR_CLEARANCE, Placer
+from gqn_transfer.envs.placing import DEEPEST, FLOOR_CLEARANCE, WIDEST_GRIP, Placer
 from gqn_transfer.envs.registry import TASKS, find_task
 from gqn_transfer.envs.rendering import LABEL_TARGET
 from gqn_transfer.envs.scenes import SceneArrays, sample_scenes, scene_columns
@@ -102,6 +102,28 @@ def test_fingers_are_closed_on_what_they_hold(
     for data in np.array(placed(scene), object)[held]:
         touching = {model.geom(geom).name for geom in data.contact.geom.ravel()}
         assert sum(any(f"{k}" in name and "finger" in name for name in touching) for k in (1, 2, 3)) >= 2
+
+
+def test_held_cans_stand_as_labels_say_and_some_are_not_gripped_yet(
+    placed: Callable[[str], list[mujoco.MjData]],
+) -> None:
+    """The axis of a held can points up, where a can looks alike upside down."""
+    states = placed("grasp.xml")
+    away = np.linalg.norm(hands(states) - objects(states), axis=1)
+    up = np.array([data.body("object").xmat[8] for data in states])
+    held = (away < 0.03) & (objects(states)[:, 2] > 0.045)
+    assert up[held].min() >= 0
+    between = (away < 0.03) & np.isclose(objects(states)[:, 2], 0.03)
+    fingers = np.array([data.qpos[6:9].min() for data in states])
+    assert 0.1 < np.mean(fingers[between] < WIDEST_GRIP) < 0.5
+
+
+def test_hands_at_work_lean(placed: Callable[[str], list[mujoco.MjData]]) -> None:
+    states = placed("grasp.xml")
+    down = np.array([-data.site("pinchsite").xmat[8] for data in states])
+    between = np.linalg.norm(hands(states) - objects(states), axis=1) < 0.03
+    angles = np.degrees(np.arccos(down[between & np.isclose(objects(states)[:, 2], 0.03)]))
+    assert 5 < np.median(angles) < 20
 
 
 def test_fingers_are_alike_apart_and_shut(placed: Callable[[str], list[mujoco.MjData]]) -> None:

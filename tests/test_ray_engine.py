@@ -5,21 +5,25 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from gqn_transfer.benchmarks import ray_engine, run_cell
-from gqn_transfer.benchmarks.cell_files import cell_folder, finished
+from gqn_transfer.benchmarks.cell_files import cell_folder, failed, finished
 from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.curves import read_curve
 from gqn_transfer.benchmarks.engine import RunOptions, run_suite
 from gqn_transfer.benchmarks.provenance import provenance
-from gqn_transfer.benchmarks.ray_engine import cell_elsewhere, pack, unpack
+from gqn_transfer.benchmarks.ray_engine import cell_elsewhere, pack, pack_encoder, unpack
 from gqn_transfer.benchmarks.ray_options import RayOptions
 from gqn_transfer.benchmarks.run_cell import How
+from gqn_transfer.benchmarks.work import Outcome, failure
+from gqn_transfer.encoder import Encoder, load_encoder
 from gqn_transfer.files import read_json, write_json
+from gqn_transfer.tier import Tier, TierConfig, save_tier
 
 CELL = Cell(
     "t", "Reach-v0", "state", "ppo", "fixed", "", 0, 1000,
@@ -118,6 +122,29 @@ def test_the_machine_is_the_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     config = read_json(tmp_path / "config.json")
     assert config["machine"] == provenance()["machine"]
     assert config["command"] == "gqn-bench run"
+
+
+def test_a_tier_travels_with_what_it_stands_on(encoder: Encoder, trained_run: Path, tmp_path: Path) -> None:
+    tier = Tier(encoder.features_dim, TierConfig(size=4))
+    save_tier(tmp_path / "tier", trained_run / "encoder", tier, {}, {"frames": 7})
+    unpack(pack_encoder(tmp_path / "tier"), tmp_path / "elsewhere")
+    assert load_encoder(tmp_path / "elsewhere").fingerprint == load_encoder(tmp_path / "tier").fingerprint
+
+
+class StoppedElsewhere(ray_engine.RayCells):
+    """A cluster whose cells stop before their first evaluation."""
+
+    def __init__(self) -> None:
+        self.remote = SimpleNamespace(remote=lambda *_: iter(()))
+        self.running, self.is_cancelled = {}, False
+        self.ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=OSError))
+
+
+def test_a_cell_that_is_tried_again_and_stopped_has_not_failed(tmp_path: Path) -> None:
+    place = cell_folder(tmp_path, CELL)
+    write_json(place / "done.json", {"failed": "a traceback"})
+    assert StoppedElsewhere()(CELL, tmp_path, None, How(failure=failure(place))) is Outcome.STOPPED
+    assert not failed(place)
 
 
 def test_without_ray_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,42 @@ def test_all_tasks_together(tmp_path: Path) -> None:
     assert (tmp_path / "report/together-fixed-ppo-profile.svg").exists()
 
 
+def test_tasks_with_encoders_and_evaluations_of_their_own_stand_together(tmp_path: Path) -> None:
+    """Evaluations are further apart where budgets are larger, and each task's encoder is its family's."""
+    for task, encoder, every in (("Reach", "small", 100), ("Grasp", "core", 200)):
+        for seed in range(3):
+            write_cell(tmp_path, "state", seed, 100, task=task)
+            write_cell(tmp_path, "pixels-aug", seed, None, task=task, evaluate_every=every)
+            write_cell(tmp_path, "gqn-frozen", seed, 100, task=task, encoder=encoder, evaluate_every=every)
+    write_report(tmp_path)
+    (group,) = json.loads((tmp_path / "report/summary.json").read_text())["together"]
+    assert group["tasks"] == ["Grasp", "Reach"]
+    assert {one["method"] for one in group["standings"]} == {"pixels-aug", "gqn-frozen"}
+    for task, every in (("Reach", 100), ("Grasp", 200)):
+        for seed, width in ((0, 128), (0, 512)):
+            write_cell(
+                tmp_path,
+                "ae-frozen",
+                seed,
+                width,
+                task=task,
+                encoder="ae",
+                evaluate_every=every,
+                head_width=width,
+            )
+    write_report(tmp_path)
+    (group,) = json.loads((tmp_path / "report/summary.json").read_text())["together"]
+    assert "ae-frozen" in {one["method"] for one in group["standings"]}, "the better of two settings"
+
+
+def test_tables_of_a_report_before_are_removed(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "transfer.csv").write_text("of another suite")
+    write_report(tmp_path)
+    assert not (tmp_path / "report" / "transfer.csv").exists()
+
+
 def test_one_task_has_profiles_too_after_its_curves(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     text = text_of(write_report(tmp_path))

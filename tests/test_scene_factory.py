@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -109,13 +110,23 @@ def test_finished_scenes_are_not_rendered_again(tmp_path: Path, monkeypatch: pyt
     assert isinstance(train, Scenes)
 
 
-def test_a_folder_is_not_finished_by_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("sources_digest", lambda _: "other"),
+        ("library_versions", lambda: {"mujoco": "other"}),
+        ("rendering.describe_renderer", lambda: "other"),
+    ],
+)
+def test_a_folder_is_not_finished_by_other_code(
+    name: str, other: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_scenes(CONFIG, tmp_path / "whole")
     make_scenes(CONFIG, tmp_path / "half")
     _remove(shard_path(tmp_path / "half" / "test", 0))
-    monkeypatch.setattr(scene_factory, "sources_digest", lambda _: "other")
+    monkeypatch.setattr(f"gqn_transfer.benchmarks.scene_factory.{name}", other)
     make_scenes(CONFIG, tmp_path / "whole")
-    with pytest.raises(ScenesError, match="was begun by other code of the environments: delete it"):
+    with pytest.raises(ScenesError, match="was begun by other code of the environments, another Mu"):
         make_scenes(CONFIG, tmp_path / "half")
 
 

@@ -1,6 +1,7 @@
 """Suites of one's own: files that are read, mistakes that are named, and what a command line changes."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_a_list_in_a_python_file(tmp_path: Path) -> None:
         find_suite("nowhere.py:CELLS")
 
 
+def test_a_python_file_may_define_what_it_likes(tmp_path: Path) -> None:
+    """Dataclasses look themselves up among the modules."""
+    text = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "from gqn_transfer.benchmarks.grids import grid\n"
+        "@dataclass\nclass Plan:\n    steps: int\n"
+        "CELLS = grid('x', ['Reach-v0'], ['fixed'], {'state': Plan(100).steps}, [0])\n"
+    )
+    for name in ("mine_with_a_class.py", "json.py"):
+        assert len(find_suite(written(tmp_path, text, name) + ":CELLS").cells) == 1
+    assert "dumps" in dir(sys.modules["json"]), "a library of the same name stays"
+
+
 def test_names_are_those_of_the_table() -> None:
     assert find_suite("quick") is SUITES["quick"]
     assert [suite_title(name) for name in ("quick", "a/mine.toml", "a/mine.py:CELLS")] == [
@@ -113,6 +127,19 @@ def test_names_are_those_of_the_table() -> None:
         (CELL.replace("pixels-aug", "gqn-aux"), "'gqn-aux' does not go with algorithm 'sac'"),
         (CELL.replace("views = 3", "view = 3"), "unknown options view; known: episodes"),
         (CELL.replace("views = 3", 'randomize = "all"'), "unknown randomize all; known: none, colors, full"),
+        (CELL.replace("views = 3", "evaluate_every = 0"), "option evaluate_every=0: expected at least 1"),
+        (CELL.replace("views = 3", "views = 0"), "views=0: expected at least 1"),
+        (CELL.replace("views = 3", "half = true"), "method 'pixels-aug' has no half; it has views"),
+        (CELL.replace("views = 3", "half = 1"), "option half=1: expected one value like False"),
+        (GRID.replace("learning_rate", "views"), "method 'state' has no views"),
+        (
+            GRID.replace("{ state = 1000, gqn-frozen = 2000 }", '["state"]'),
+            r"methods=\['state'\]: expected a table, as in methods = { state",
+        ),
+        (
+            CELL.replace("{ views = 3 }", "[]"),
+            r"options=\[\]: expected a table, as in options = { head_width = 512 }",
+        ),
         (CELL + CELL, "the same cell is listed twice"),
         ("description = 'none'", r"has no cells: give it a \[\[grid\]\]"),
         ("grid = ", r"mine\.toml: Invalid value"),
@@ -138,6 +165,8 @@ def test_overrides_keep_what_they_do_not_name() -> None:
     few = overridden(SUITE, Overrides(tasks=("Grasp-v0",), methods=("pixels",))).cells
     assert few == tuple(c for c in SUITE.cells if (c.task, c.method) == ("Grasp-v0", "pixels"))
     assert {cell.steps for cell in overridden(SUITE, Overrides(steps=7)).cells} == {7}
+    budgets = Suite("two", (*SUITE.cells, *(cell._replace(steps=900) for cell in SUITE.cells)))
+    assert overridden(budgets, Overrides(steps=7)) == overridden(SUITE, Overrides(steps=7))
     other = overridden(SUITE, Overrides(seeds=(5, 6, 7, 5))).cells
     assert len(other) == 4 * 3
     assert {cell.seed for cell in other} == {5, 6, 7}

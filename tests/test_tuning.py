@@ -213,6 +213,20 @@ def test_the_table_reads_as_csv() -> None:
     assert rows[2] == ["1", "1", "3.000000", "0.500", "yes"]
 
 
+def test_scenes_are_rendered_once_and_before_the_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def render(name: str, folder: Path) -> bool:
+        done.append(name)
+        return len(done) > 1  # another command is at it at first
+
+    monkeypatch.setattr(tuning, "render_scenes", render)
+    monkeypatch.setattr(tuning, "worker_pool", lambda *_, **__: ThreadPoolExecutor(1))
+    monkeypatch.setattr(tuning, "search", lambda method, *_: done.append(method))
+    tuning.tune(["gqn-frozen", "pixels-aug"], Path("nowhere"), TuneConfig(family="reach"))
+    assert done == ["reach-gqn", "reach-gqn", "gqn-frozen", "pixels-aug"]
+
+
 def test_a_search_that_ends_early_lets_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[str] = []
 
