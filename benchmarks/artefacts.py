@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import torch
 
-from gqn_transfer.encoder import available_encoders, find_checkpoint, is_function
+from gqn_transfer.encoder import available_encoders, find_checkpoint, is_function, is_untrained
 from gqn_transfer.envs.registry import TASKS
 from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS, SIZES
@@ -185,4 +185,4 @@ def pretraining_frames(checkpoint: Path | str) -> int:
     if not isinstance(checkpoint, Path):
         return 0
     record = read_json(checkpoint / "checkpoint.json")
-    return int(record["frames"]) if record["steps"] or record.get("source_steps") else 0
+    return 0 if is_untrained(record) else int(record["frames"])

@@ -114,7 +114,8 @@ def evaluate_checkpoints(names: Sequence[str], folder: Path, config: EvaluationC
     count, device = min(config.count, len(test)), choose_device(config.device)
     rollouts = {task: rollout_frames(task, test, config.seed) for task in config.tasks}
     ground = Ground(train, test, count, contexts, config, device, rollouts)
-    found = {label: evaluate_one(label, subject, ground) for label, subject in subjects.items()}
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+        found = {label: evaluate_one(label, subject, ground) for label, subject in subjects.items()}
     return Evaluation(ground, found, tuple(chance_figures(ground)))
 
 

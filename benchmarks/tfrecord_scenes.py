@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gqn_transfer.envs import cameras
 from gqn_transfer.files import read_json
 from gqn_transfer.gqn_datasets import CAMERA_NOTE, SOURCE, dataset_named, read_scene
-from gqn_transfer.scenes import Scenes, ScenesError, finish, write_shard
+from gqn_transfer.scenes import UNLABELLED, Scenes, ScenesError, finish, write_shard
 from gqn_transfer.tfrecords import read_records, record_offsets
 
 from .provenance import library_versions
@@ -184,7 +184,7 @@ def _meta(config: ConversionConfig, files: Sequence[Source]) -> dict[str, Any]:
         "camera_note": CAMERA_NOTE,
         "field_of_view": None,
         "state_columns": [],
-        "labels": ["unlabelled"],
+        "labels": UNLABELLED,
         "renderer": f"unknown, that of {SOURCE}",
         "versions": library_versions(),
     }

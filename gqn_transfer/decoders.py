@@ -142,7 +142,11 @@ class StateDecoder(nn.Module):
         self.mean.copy_(torch.from_numpy(targets.mean))
         self.scale.copy_(torch.from_numpy(targets.std).clamp(min=1e-3))
         if names:
-            self.witness.copy_(torch.from_numpy(witnesses(names)))
+            self.tell_missing(names)
+
+    def tell_missing(self, names: Sequence[str]) -> None:
+        """Let columns of what a scene does not hold count for nothing. names: of the columns."""
+        self.witness.copy_(torch.from_numpy(witnesses(names)))
 
     def predict(self, r: Tensor) -> Tensor:
         """State in its own units: (B, C[, h, w]) -> (B, S)."""
@@ -184,7 +188,8 @@ class SegmentationDecoder(nn.Module):
 
     def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[Tensor, Report]:
         logits, labels = self.predict(question.r, question.viewpoints), question.labels[:, 0].long()
-        loss = functional.cross_entropy(logits, labels, self.label_weights)
+        each = functional.cross_entropy(logits, labels, self.label_weights, reduction="none")
+        loss = each.mean()  # not over the weights' sum, which ranks would each have their own of
         return loss, lambda: intersections(logits.detach(), labels)
 
     def errors(self, question: Question) -> Metrics:
@@ -195,7 +200,8 @@ class SegmentationDecoder(nn.Module):
 
 def by_label(weights: Sequence[float]) -> Tensor:
     """(LABELS,): fingers weigh as much as the arm where they are not told apart."""
-    return torch.tensor([*weights, weights[ARM]] if len(weights) == LABELS - 1 else weights)
+    every = [*weights, weights[ARM]] if len(weights) == LABELS - 1 else weights
+    return torch.tensor(every, dtype=torch.float32)
 
 
 def squared_errors(mean: Tensor, images: Tensor, labels: Tensor) -> Metrics:

@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         images (B, 3, H, W) or (B, M, 3, H, W), uint8 or float in [0, 1]; viewpoints (B, 7) or (B, M, 7).
         """
         self._check(images, viewpoints)
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         if images.dim() == 4:
             return self.representation(pixels, viewpoints.float()).flatten(1).float()
         codes = self.representation(pixels.flatten(0, 1), viewpoints.flatten(0, 1).float())
@@ -106,8 +106,8 @@ class Encoder(nn.Module):
 
     def fit_statistics(self, features: Tensor) -> None:
         """Take mean and deviation for `standardise` from single-view codes (N, features_dim)."""
-        self.feature_mean.copy_(features.mean(0))
-        self.feature_std.copy_(features.std(0).clamp(min=SMALLEST_DEVIATION))
+        for name, value in statistics_of(features).items():
+            getattr(self, name).copy_(value)
 
     def _check(self, images: Tensor, viewpoints: Tensor) -> None:
         size, views = self.image_size, images.shape[1:-3]
@@ -137,7 +137,7 @@ def load_encoder(name_or_path: str | os.PathLike[str]) -> Encoder:
     weights = {
         name.removeprefix("model."): value for name, value in tensors.items() if name.startswith(WEIGHTS)
     }
-    if not weights and record.get("steps") == 0:  # an untrained encoder may be kept as its seed
+    if not weights and is_untrained(record):  # an untrained encoder may be kept as its seed
         weights = {
             f"representation.{name}": value for name, value in encoder.representation.state_dict().items()
         }
@@ -196,6 +196,11 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     )
 
 
+def is_untrained(record: Mapping[str, Any]) -> bool:
+    """True of a checkpoint's record if its weights are those of its seed."""
+    return record.get("steps") == 0 and not record.get("source_steps")
+
+
 def is_function(name_or_path: str | os.PathLike[str]) -> bool:
     """True if it names a function that makes an encoder, and no checkpoint."""
     module, colon, function = str(name_or_path).rpartition(":")
@@ -240,9 +245,15 @@ def encode_scenes(
     return torch.cat(codes)
 
 
-def feature_statistics(representation: nn.Module, scenes: Scenes, count: int = 2000) -> dict[str, Tensor]:
+def feature_statistics(
+    representation: nn.Module, scenes: Scenes, count: int = 2000, precision: str = "auto"
+) -> dict[str, Tensor]:
     """`feature_mean` and `feature_std` (features_dim,) of single-view codes over `count` scenes."""
-    codes = encode_scenes(representation, scenes, count)
+    return statistics_of(encode_scenes(representation, scenes, count, precision=precision))
+
+
+def statistics_of(codes: Tensor) -> dict[str, Tensor]:
+    """`feature_mean` and `feature_std` (features_dim,) of single-view codes (N, features_dim)."""
     return {"feature_mean": codes.mean(0), "feature_std": codes.std(0).clamp(min=SMALLEST_DEVIATION)}
 
 

@@ -56,12 +56,27 @@ class ResidentScenes(DrawnScenes):
     ) -> None:
         super().__init__(scenes, batch, seed, ranks)
         self.device = device
-        each = [tensors(Batch(*map(np.array, shard)), device) for shard in scenes.shards]
-        self.all = SceneTensors(*map(torch.cat, zip(*each, strict=True)))
+        self.all = _as_a_whole(scenes, device)
 
     def batch(self, step: int) -> SceneTensors:
         index = torch.from_numpy(self.indices(step)).to(self.device)
         return SceneTensors(*(values[index] for values in self.all))
+
+
+def _as_a_whole(scenes: Scenes, device: torch.device) -> SceneTensors:
+    """All scenes on the device, copied shard by shard into their place: twice would be too much for it."""
+    whole: SceneTensors | None = None
+    start = 0
+    for shard in scenes.shards:
+        part = tensors(Batch(*map(np.array, shard)), device)
+        if whole is None:
+            whole = SceneTensors(*(one.new_empty((len(scenes), *one.shape[1:])) for one in part))
+        end = start + len(part[0])
+        for values, one in zip(whole, part, strict=True):
+            values[start:end] = one
+        start = end
+    assert whole is not None
+    return whole
 
 
 def drawn(scenes: Scenes, batch: int, seed: int, device: torch.device, ranks: Ranks = ALONE) -> DrawnScenes:

@@ -21,7 +21,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     """True where bf16 beats fp32. A CPU without it emulates it; Intel's has the speed in AMX alone, which a
     virtual machine may hide: its AVX-512 instructions for bf16 do half the arithmetic of fp32's (0013)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     vectors = capabilities.get("avx512_bf16") and not str(capabilities.get("cpu_name")).startswith("Intel")
     return bool(vectors) or any(capabilities.get(name) for name in ("amx_bf16", "sve_bf16", "bf16"))

@@ -93,6 +93,11 @@ class PretrainConfig:
         for name, least in (("batch", 1), ("queries", 1), ("max_contexts", 1), ("label_margin", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
+        if len(self.label_weights) not in (4, 5):
+            raise ValueError(
+                f"label_weights={self.label_weights}: expected those of background, arm, target and shadow, "
+                "and of the fingers if they differ from the arm's"
+            )
         for name in ("learning_rate_share", "sigma_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(

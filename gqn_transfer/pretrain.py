@@ -23,14 +23,14 @@ from .checkpoint import (
 )
 from .decoders import DECODERS, Decoder, RenderingDecoder, StateDecoder
 from .encoder import feature_statistics, find_checkpoint
-from .loader import Source, drawn
+from .loader import DrawnScenes, Source, drawn
 from .model import GQN
 from .objectives import Objective
 from .precision import choose_device, without_subnormals
 from .presets import RENDERING, PretrainConfig
 from .ranks import ALONE, Ranks, join, local_device
 from .reference import copy_reference
-from .scenes import Scenes
+from .scenes import UNLABELLED, Scenes
 from .training import Run
 
 TEST_SCENES = 128
@@ -78,6 +78,7 @@ def pretrain(
         config = dataclasses.replace(config, start=start["fingerprint"])
     if (folder / ENCODER / "checkpoint.json").exists():
         refuse_other_config(folder / ENCODER, config.to_dict())
+        _refuse_other_scenes(folder / ENCODER, train)
         return Result(True, config.steps, folder / ENCODER)
     for scenes in (train, test):
         _check_scenes(config, scenes)
@@ -85,10 +86,10 @@ def pretrain(
     ranks = join(place)
     _check_ranks(config, ranks)
     objective = build(config, train, place, start_from, ranks)
-    if compiled:
-        objective.model.compile_parts()
-    run = Run(config, objective, folder, precision, ranks, tensorboard)
+    run = Run(config, objective, folder, precision, ranks, tensorboard, _data(train, source))
     run.resume()
+    if compiled:  # an average that copied compiled parts would run those of the original
+        objective.model.compile_parts()
     held_out = test.gather(np.arange(min(TEST_SCENES, len(test))))
     if ranks.is_first:
         run.log.print_plateaus(held_out)
@@ -152,6 +153,9 @@ def load_objective(name_or_path: str | Path) -> Objective:
     config = PretrainConfig.from_dict(record["config"])
     objective = assemble(config, len(record["scenes"]["state_columns"]))
     _take_over(objective, folder)
+    for decoder in objective.decoders.values():
+        if isinstance(decoder, StateDecoder):
+            decoder.tell_missing(record["scenes"]["state_columns"])
     return objective.eval()
 
 
@@ -161,11 +165,16 @@ def _take_over(objective: Objective, folder: Path) -> None:
     own = objective.state_dict()
     known = {name: tensors[name] for name in own if name in tensors}
     model = {name for name in own if name.startswith("model.")}
-    wrong = [name for name in model if name not in known or known[name].shape != own[name].shape]
+    missing = sorted(model - known.keys())
+    if any(name.startswith("model.generator.") for name in missing) and not any(
+        name.startswith("model.generator.") for name in known
+    ):
+        raise CheckpointError(f"{folder} is an encoder without its generator: start from a whole checkpoint")
+    wrong = missing + sorted(name for name in known if known[name].shape != own[name].shape)
     if wrong:
         raise CheckpointError(
-            f"{folder} has another model: {wrong[0]} does not fit; give the run the sizes that its "
-            "checkpoint.json names"
+            f"{folder} has another model or other scenes: {wrong[0]} does not fit; give the run the sizes "
+            "that its checkpoint.json names, and scenes with as many columns"
         )
     objective.load_state_dict(known, strict=False)
 
@@ -202,6 +211,26 @@ def _check_scenes(config: PretrainConfig, scenes: Scenes) -> None:
             f"{scenes.folder}: its scenes have no state for a decoder to learn: choose a preset of rendering"
         )
 
+    if "segmentation" in config.decoders and facts.get("labels") == UNLABELLED:
+        raise CheckpointError(
+            f"{scenes.folder}: its scenes have no labels for a decoder to learn: leave out segmentation"
+        )
+
+
+def _data(train: Scenes, source: Source | None) -> dict[str, Any]:
+    """What a run is trained on, in words that JSON has."""
+    kind = "folder" if source is None else type(source).__name__
+    return {"recipe": train.meta["recipe"], "scenes": len(train), "views": train.meta["views"], "from": kind}
+
+
+def _refuse_other_scenes(folder: Path, train: Scenes) -> None:
+    """CheckpointError if the encoder in `folder` was trained on scenes of another recipe."""
+    known = read_record(folder)["scenes"]["recipe"]
+    if known != train.meta["recipe"]:
+        raise CheckpointError(
+            f"{folder} was trained on scenes of {known}, not of {train.meta['recipe']}: choose another folder"
+        )
+
 
 def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:
     if config.batch % ranks.size:
@@ -214,7 +243,10 @@ def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:
 def _frames(run: Run, train: Scenes, source: Source, start: dict[str, Any] | None) -> int:
     """Images that the encoder was trained on, those of the run it started from included."""
     frames = source.frames(run.step)
-    if start is None or (start["scenes"]["recipe"], start["frames"]) == (train.meta["recipe"], frames):
+    if start is None:
+        return frames
+    known, ours = (start["scenes"]["recipe"], start["frames"]), (train.meta["recipe"], frames)
+    if known == ours and isinstance(source, DrawnScenes):
         return frames  # both runs drew from the same folder
     return frames + int(start["frames"])
 
@@ -229,5 +261,5 @@ def _save_encoder(run: Run, train: Scenes, frames: int, provenance: Mapping[str,
         "provenance": dict(provenance),
     }
     copy_reference(train.folder, run.folder / ENCODER)
-    statistics = feature_statistics(run.result.model.representation, train)
+    statistics = feature_statistics(run.result.model.representation, train, precision=run.precision)
     save_checkpoint(run.folder / ENCODER, dict(run.result.state_dict()) | statistics, record)

@@ -20,6 +20,8 @@ from .files import read_json, write_json
 SCHEMA_VERSION = 1
 FIELDS = {"images": np.uint8, "viewpoints": np.float32, "labels": np.uint8, "state": np.float32}
 """Arrays of a shard and their types: see `Batch` for the shapes."""
+UNLABELLED = ["unlabelled"]
+"""`meta["labels"]` where nobody has told pixels apart: all labels are 0."""
 
 
 class ScenesError(ValueError):

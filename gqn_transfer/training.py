@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .checkpoint import load_tensors, read_record, refuse_other_config, save_checkpoint
+from .checkpoint import CheckpointError, load_tensors, read_record, refuse_other_config, save_checkpoint
 from .decoders import Report, Schedule
 from .loader import Loader, Source, step_rng
 from .objectives import Objective, SceneTensors
@@ -42,7 +44,10 @@ class Run:
         precision: str,
         ranks: Ranks,
         tensorboard: bool = False,
+        data: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        """data: what it is trained on; a run goes on on nothing else."""
+        self.data = dict(data)
         self.config, self.objective, self.folder = config, objective, folder
         self.precision, self.ranks, self.device = precision, ranks, objective.device
         self.named = {name: p for name, p in objective.named_parameters() if p.requires_grad}
@@ -132,7 +137,9 @@ class Run:
                 tensors[f"optimiser.{key}.{name}"] = value
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        record = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
+        record = {
+            "config": self.config.to_dict(), "data": self.data, "step": self.step, "seconds": self.seconds
+        }  # fmt: skip
         with self.writing():
             save_checkpoint(self.folder / TRAINING, tensors, record)
 
@@ -150,18 +157,29 @@ class Run:
     def resume(self) -> None:
         """Take up the state of an earlier call, if there is one."""
         folder = self.folder / TRAINING
+        if self.ranks.is_first:
+            for leftover in self.folder.glob("*/.*.tmp"):  # of a save that was killed
+                leftover.unlink(missing_ok=True)
         if not (folder / "checkpoint.json").exists():
             if self.ranks.is_first:
                 self.log.drop_rows_after(0)
             return
         refuse_other_config(folder, self.config.to_dict())
         record, tensors = read_record(folder), load_tensors(folder)
+        if record.get("data", self.data) != self.data:
+            raise CheckpointError(
+                f"{self.folder} has been trained on {record['data']}, not on {self.data}: give it the same "
+                "scenes, or choose another folder"
+            )
         self.step, self.seconds = record["step"], record["seconds"]
         for name, parameter in self.named.items():
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser.{key}.{name}" in tensors]
             state = {key: tensors.pop(f"optimiser.{key}.{name}") for key in keys}
-            moments = {k: v if k == "step" else _laid_out_like(parameter, v) for k, v in state.items()}
-            self.optimiser.state[parameter].update(moments)
+            known = {
+                key: value.to(parameter.device) if key == "step" else _laid_out_like(parameter, value)
+                for key, value in state.items()
+            }
+            self.optimiser.state[parameter].update(known)
         if self.average:
             names = [name for name in tensors if name.startswith("average.")]
             self.average.load_state_dict({name.removeprefix("average."): tensors.pop(name) for name in names})
@@ -182,7 +200,8 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
 def schedule(config: PretrainConfig, step: int) -> Schedule:
     """What the decoders are told at `step`."""
     progress = step / config.steps
-    past_warm_up = (progress - config.warm_up) / max(config.transition, 1e-9)
+    ended = config.warm_up + config.transition
+    past_warm_up = (progress - config.warm_up) / max(config.transition, 1e-9) if progress < ended else 1.0
     return Schedule(
         sigma=linear(*config.sigma, progress / config.sigma_share),
         self_context=linear(1.0, 0.0, past_warm_up),

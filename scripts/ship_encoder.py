@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import Positional
 
 from gqn_transfer.checkpoint import load_tensors, read_record, save_checkpoint
-from gqn_transfer.encoder import SHIPPED, find_checkpoint
+from gqn_transfer.encoder import SHIPPED, find_checkpoint, is_untrained
 from gqn_transfer.envs.registry import TASKS
 
 JOINTS = tuple(f"joint_{k}" for k in range(1, 7))
@@ -43,7 +43,9 @@ def main(run: Positional[Path], name: Positional[str], figures: Path, encoder_on
     """
     source, target = find_checkpoint(run), SHIPPED / name
     record, tensors = read_record(source), load_tensors(source)
-    if record["steps"] == 0:  # its weights are those of its seed
+    if "tier" in record:
+        raise SystemExit(f"{source} is a tier: what it stands on would have to ship with it")
+    if is_untrained(record):  # its weights are those of its seed
         tensors = {key: value for key, value in tensors.items() if not key.startswith("model.")}
     elif encoder_only:
         tensors = {key: value for key, value in tensors.items() if ".generator." not in key}

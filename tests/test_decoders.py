@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
+from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.condition import CONDITIONS
 from gqn_transfer.decoders import (
     Metrics,
@@ -23,6 +23,7 @@ from gqn_transfer.decoders import (
     intersections,
 )
 from gqn_transfer.latents import Noise
+from gqn_transfer.loader import DrawnScenes
 from gqn_transfer.model import GQN
 from gqn_transfer.objectives import Objective, tensors
 from gqn_transfer.presets import PretrainConfig
@@ -222,12 +223,34 @@ def test_frames_of_a_start_are_counted_once(
     assert read_record(more)["frames"] == of_folder + len(other) * other.meta["views"]
 
 
+def test_frames_that_were_drawn_for_a_run_are_its_own(
+    tiny: PretrainConfig, scenes: Pair, trained_run: Path, tmp_path: Path
+) -> None:
+    """As many of the same recipe, and yet others."""
+    fresh = run(tiny, scenes, tmp_path / "fresh", source=Fresh(scenes[0], tiny.batch, 0))
+    again = run(tiny, scenes, tmp_path / "again", start_from=fresh, source=Fresh(scenes[0], tiny.batch, 1))
+    assert read_record(again)["frames"] == 2 * read_record(fresh)["frames"]
+
+
+class Fresh:
+    """A source that is no folder."""
+
+    def __init__(self, scenes: Scenes, batch: int, seed: int) -> None:
+        source = DrawnScenes(scenes, batch, seed)
+        self.batch, self.frames = source.batch, source.frames
+
+
 def test_a_start_of_another_size_is_refused(
     tiny: PretrainConfig, scenes: Pair, trained_run: Path, tmp_path: Path
 ) -> None:
     wider = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, representation_size=16))
-    with pytest.raises(CheckpointError, match=r"another model: .* does not fit"):
+    with pytest.raises(CheckpointError, match=r"another model or other scenes: .* does not fit"):
         run(wider, scenes, tmp_path, start_from=trained_run)
+    bare = tmp_path / "bare"
+    tensors = {k: v for k, v in load_tensors(trained_run / "encoder").items() if ".generator." not in k}
+    save_checkpoint(bare, tensors, read_record(trained_run / "encoder"))
+    with pytest.raises(CheckpointError, match="bare is an encoder without its generator: start from a whole"):
+        run(tiny, scenes, tmp_path / "run", start_from=bare)
     with pytest.raises(CheckpointError, match="neither a shipped encoder"):
         run(tiny, scenes, tmp_path, start_from=tmp_path / "nowhere")
 
@@ -279,6 +302,34 @@ def test_the_segmentation_is_asked_as_the_rendering_is(tiny: PretrainConfig) -> 
     for name, kind in CONDITIONS.items():
         sizes = dataclasses.replace(tiny.model, conditioning=name)
         assert type(SegmentationDecoder(sizes, (12,)).condition) is kind
+
+
+def test_halves_of_a_batch_cost_what_the_whole_does(tiny: PretrainConfig, scene_arrays: Callable) -> None:
+    """So that ranks take the step that one would, whatever their scenes show."""
+    batch: Batch = scene_arrays(4)
+    batch.labels[:2] = 2
+    batch.labels[2:] = 0
+    decoder = SegmentationDecoder(tiny.model, (12,), (1.0, 1.0, 50.0, 1.0))
+    objective = Objective(GQN(tiny.model), {"segmentation": decoder}, max_contexts=1)
+
+    def cost(rows: slice) -> float:
+        part = tensors(Batch(*(values[rows] for values in batch)), CPU)
+        with torch.no_grad():
+            return float(objective.decoders["segmentation"].loss(objective._views_alone(part), SELF, None)[0])
+
+    whole = cost(slice(None))
+    assert whole == pytest.approx((cost(slice(2)) + cost(slice(2, 4))) / 2, rel=1e-5)
+
+
+def test_what_a_scene_does_not_hold_is_not_asked_of_a_loaded_head_either(
+    tiny: PretrainConfig, scenes: Pair, make_scenes_folder: Callable, tmp_path: Path
+) -> None:
+    columns = ["hand_x", "hand_y", "hand_z", "target_x", "target_y", "target_z", "sin", "cos"]
+    named = make_scenes_folder(tmp_path / "named", (6,), meta={"state_columns": columns})
+    config = dataclasses.replace(tiny, decoders={"state": 1.0}, steps=1)
+    loaded = load_objective(run(config, (named, named), tmp_path / "run"))
+    for objective in (build(config, named, CPU), loaded):
+        assert objective.decoders["state"].witness.tolist() == [-1, -1, -1, 3, 3, 3, -1, -1]
 
 
 def test_labels_weigh_the_segmentation(tiny: PretrainConfig, scene_arrays: Callable) -> None:

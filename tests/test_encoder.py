@@ -93,6 +93,9 @@ def test_weights_of_other_sizes_are_refused(tiny: PretrainConfig, trained_run: P
 def test_uint8_equals_float(encoder: Encoder) -> None:
     images, viewpoints = views(4)
     assert torch.equal(encoder(images, viewpoints), encoder(images.float() / 255, viewpoints))
+    for kind in (torch.float64, torch.float16):
+        same = encoder((images.double() / 255).to(kind), viewpoints)
+        torch.testing.assert_close(same, encoder(images, viewpoints), rtol=0.05, atol=0.05)
     several = views(2, 3)
     assert torch.equal(encoder(*several), encoder(several[0].float() / 255, several[1]))
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from gqn_transfer import checkpoint
+from gqn_transfer import pretrain as pretraining
 from gqn_transfer import training as loop
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
 from gqn_transfer.decoders import Question, RenderingDecoder, Report, Schedule, StateDecoder, squared_errors
@@ -24,7 +25,7 @@ from gqn_transfer.loader import DrawnScenes, Loader, step_rng
 from gqn_transfer.model import GQN
 from gqn_transfer.objectives import Objective
 from gqn_transfer.presets import PRESETS, PretrainConfig, preset_named
-from gqn_transfer.pretrain import Result, build, pretrain
+from gqn_transfer.pretrain import Result, assemble, build, pretrain
 from gqn_transfer.scenes import Batch, Scenes
 from gqn_transfer.training import schedule
 
@@ -344,6 +345,91 @@ def test_other_config_is_refused(
         run(dataclasses.replace(tiny, seed=3), scenes, tmp_path)
 
 
+def test_other_scenes_are_refused(
+    tiny: PretrainConfig, scenes: Pair, make_scenes_folder: Make, trained_run: Path, tmp_path: Path
+) -> None:
+    """A run goes on, and has ended, on those that it began with."""
+    others = make_scenes_folder(tmp_path / "others", (24,), {"recipe": {"seed": 77}}), scenes[1]
+    with pytest.raises(CheckpointError, match=r"was trained on scenes of .*, not of .*77"):
+        run(dataclasses.replace(tiny, steps=5), others, trained_run)
+    run(tiny, scenes, tmp_path / "run", max_seconds=0)
+    with pytest.raises(CheckpointError, match=r"has been trained on .*'from': 'folder'.*, not on .*77"):
+        run(tiny, others, tmp_path / "run")
+    endless = FreshOf(scenes[0], tiny.batch, tiny.seed)
+    with pytest.raises(CheckpointError, match=r"not on .*'from': 'FreshOf'"):
+        run(tiny, scenes, tmp_path / "run", source=endless)
+
+
+class FreshOf(DrawnScenes):
+    """As if its scenes were drawn for the run."""
+
+    def frames(self, steps: int) -> int:
+        return steps * self.size * int(self.scenes.meta["views"])
+
+
+def test_leftovers_of_a_killed_save_are_removed(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
+    run(tiny, scenes, tmp_path, max_seconds=0)
+    leftover = tmp_path / "training" / ".weights.safetensors.0.tmp"
+    leftover.touch()
+    run(tiny, scenes, tmp_path)
+    assert not leftover.exists()
+
+
+def test_gradients_are_clipped(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
+    """Adam's first moment after a step is a tenth of the gradient."""
+
+    def moment(clip: float) -> float:
+        config, folder = dataclasses.replace(tiny, clip_gradient=clip), tmp_path / str(clip)
+        run(config, scenes, folder, max_seconds=0)
+        found = [
+            v for k, v in load_tensors(folder / "training").items() if k.startswith("optimiser.exp_avg.")
+        ]
+        return float(torch.nn.utils.get_total_norm(found))
+
+    assert moment(1e-3) == pytest.approx(1e-4, rel=1e-2)
+    assert moment(0.0) > 1e-3
+
+
+def test_settings_of_the_likelihood_reach_it(tiny: PretrainConfig) -> None:
+    config = dataclasses.replace(tiny, kl_balance=0.8, label_margin=2, label_weights=(1, 2, 3, 4))
+    decoder = assemble(config, 3).decoders["rendering"]
+    assert (decoder.kl_balance, decoder.margin) == (0.8, 2)
+    assert decoder.label_weights.tolist() == [1.0, 2.0, 3.0, 4.0, 2.0]
+    assert decoder.label_weights.dtype == torch.float32
+
+
+def test_statistics_have_the_runs_precision(
+    tiny: PretrainConfig, scenes: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = pretraining.feature_statistics
+
+    def watched(*arguments: Any, precision: str) -> Any:
+        asked.append(precision)
+        return real(*arguments, precision=precision)
+
+    monkeypatch.setattr(pretraining, "feature_statistics", watched)
+    run(dataclasses.replace(tiny, steps=1), scenes, tmp_path)
+    assert asked == ["fp32"]
+
+
+def test_what_is_judged_is_the_average_and_nothing_compiled(
+    tiny: PretrainConfig, scenes: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of compiled parts would run those of the original."""
+    runs: list[loop.Run] = []
+
+    def compile_parts(model: GQN) -> None:
+        model.generator.roll_out = model.generator.roll_out  # bound to this one
+
+    train = loop.Run.train
+    monkeypatch.setattr(GQN, "compile_parts", compile_parts)
+    monkeypatch.setattr(loop.Run, "train", lambda self, *rest: runs.append(self) or train(self, *rest))
+    run(dataclasses.replace(tiny, average=0.9, steps=2), scenes, tmp_path, compiled=True)
+    assert "roll_out" in vars(runs[0].objective.model.generator)
+    assert "roll_out" not in vars(runs[0].result.model.generator)
+
+
 def test_nan_loss_keeps_the_earlier_checkpoint(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
     run(tiny, scenes, tmp_path, max_seconds=0)
     before = load_tensors(tmp_path / "training")
@@ -421,6 +507,15 @@ def test_scenes_that_do_not_fit_are_refused(
     with pytest.raises(CheckpointError, match=rf"wrong: {message}"):
         run(tiny, pair, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_scenes_without_labels_teach_no_segmentation(
+    tiny: PretrainConfig, scenes: Pair, make_scenes_folder: Make, tmp_path: Path
+) -> None:
+    blank = make_scenes_folder(tmp_path / "blank", (6,), meta={"labels": ["unlabelled"]})
+    config = dataclasses.replace(tiny, decoders={"rendering": 1.0, "segmentation": 1.0})
+    with pytest.raises(CheckpointError, match="blank: its scenes have no labels"):
+        run(config, (blank, scenes[1]), tmp_path / "run")
 
 
 def test_regression_needs_one_view_only(
@@ -560,10 +655,10 @@ def test_schedule_at_start_middle_and_end(tiny: PretrainConfig) -> None:
 
 def test_schedule_without_warm_up_or_transition(tiny: PretrainConfig) -> None:
     none = dataclasses.replace(tiny, steps=100, warm_up=0.0, transition=0.0)
-    assert [schedule(none, step).self_context for step in (1, 50, 99)] == [0, 0, 0]
+    assert [schedule(none, step).self_context for step in (0, 1, 50, 99)] == [0, 0, 0, 0]
     assert not schedule(none, 0).prior_only
     step = dataclasses.replace(tiny, steps=100, warm_up=0.1, transition=0.0)
-    assert [schedule(step, at).self_context for at in (0, 10, 11)] == [1, 1, 0]
+    assert [schedule(step, at).self_context for at in (0, 9, 10)] == [1, 1, 0]
 
 
 def test_learning_rate_falls_over_the_run(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
@@ -578,7 +673,9 @@ def test_learning_rate_falls_over_the_run(tiny: PretrainConfig, scenes: Pair, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", spy)
         run(config, scenes, tmp_path)
-    assert rates == pytest.approx([4e-4, 3e-4, 2e-4, 1e-4])
+        early = dataclasses.replace(config, learning_rate_share=0.5)
+        run(early, scenes, tmp_path / "early")
+    assert rates == pytest.approx([4e-4, 3e-4, 2e-4, 1e-4, 4e-4, 2e-4, 0, 0])
 
 
 def gradients(objective: Objective, batch: Batch, schedule: Schedule) -> dict[str, torch.Tensor | None]:
@@ -688,6 +785,10 @@ def test_presets_survive_json(name: str) -> None:
         ({"warm_up": 0.8, "transition": 0.3}, "must fit in one run"),
         ({"warm_up": -0.1}, "must fit in one run"),
         ({"label_fade": 1.5}, "label_fade=1.5: expected a share of the run"),
+        ({"learning_rate_share": 0.0}, "learning_rate_share=0.0: expected a share of the run"),
+        ({"sigma_share": 1.5}, "sigma_share=1.5: expected a share of the run"),
+        ({"label_margin": -1}, "label_margin=-1: expected at least 0"),
+        ({"label_weights": (1.0, 2.0, 3.0)}, "label_weights=.*: expected those of background, arm, target"),
     ],
 )
 def test_config_refuses(values: dict, message: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gqn_transfer.checkpoint import load_tensors
+from gqn_transfer.checkpoint import load_tensors, read_record
 from gqn_transfer.latents import Noise
 from gqn_transfer.loader import drawn
 from gqn_transfer.presets import PretrainConfig
@@ -20,23 +20,31 @@ from gqn_transfer.scenes import Scenes
 
 Pair = tuple[Scenes, Scenes]
 SCRIPT = """
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
 import torch
 from gqn_transfer.presets import PretrainConfig
 from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes
+from gqn_transfer.training import Run
 torch.set_num_threads(1)
-config, train, test, folder = json.loads(sys.argv[1])
+config, train, test, folder, stop_at = json.loads(sys.argv[1])
+update = Run._update
+def stopping(self, losses, batch):
+    if self.step == stop_at and not self.ranks.is_first:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return update(self, losses, batch)
+Run._update = stopping
 scenes = Scenes.open(train), Scenes.open(test)
 result = pretrain(PretrainConfig.from_dict(config), *scenes, Path(folder), device="cpu", precision="fp32")
 sys.stdout.write(f"finished {result.finished} {result.step}\\n")  # whole, beside the other's
 """
 
 
-def run_two(config: PretrainConfig, scenes: Pair, folder: Path) -> str:
-    """Under `torchrun`, two processes; what they print."""
-    arguments = [config.to_dict(), str(scenes[0].folder), str(scenes[1].folder), str(folder)]
+def run_two(config: PretrainConfig, scenes: Pair, folder: Path, stop_second_at: int | None = None) -> str:
+    """Under `torchrun`, two processes, the second of which may be told to stop at a step; what they print."""
+    places = [str(scenes[0].folder), str(scenes[1].folder), str(folder)]
+    arguments = [config.to_dict(), *places, stop_second_at]
     script = folder.parent / "script.py"
     script.write_text(SCRIPT)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -69,6 +77,14 @@ def test_two_ranks_take_the_step_that_one_would(
     assert printed.count("plateaus") == 1
     found = differences(tmp_path / "one/encoder", tmp_path / "two/encoder")
     assert max(found.values()) < 1e-4
+
+
+def test_a_signal_to_one_rank_stops_both(tiny: PretrainConfig, scenes: Pair, tmp_path: Path) -> None:
+    """After the same step: else one would wait for the other for ever."""
+    config = dataclasses.replace(tiny, steps=4, batch=8)
+    printed = run_two(config, scenes, tmp_path / "two", stop_second_at=1)
+    assert printed.count("finished False 2") == 2
+    assert read_record(tmp_path / "two" / "training")["step"] == 2
 
 
 def test_each_rank_takes_its_part() -> None:

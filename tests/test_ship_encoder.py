@@ -97,6 +97,20 @@ def test_an_untrained_encoder_ships_as_its_seed(
     assert torch.equal(shipped(images, viewpoints), untrained(images, viewpoints))
 
 
+def test_an_untrained_encoder_that_tasks_have_trained_keeps_its_weights(
+    script: ModuleType, run: Path, figures: Path, tmp_path: Path
+) -> None:
+    write_json(run / "checkpoint.json", read_record(run) | {"steps": 0, "source_steps": 100})
+    script.main(run, "mine", figures)
+    assert any(name.startswith("model.") for name in tensor_names(tmp_path / "mine"))
+
+
+def test_a_tier_does_not_ship_alone(script: ModuleType, run: Path, figures: Path) -> None:
+    write_json(run / "checkpoint.json", read_record(run) | {"tier": {}})
+    with pytest.raises(SystemExit, match="is a tier: what it stands on would have to ship"):
+        script.main(run, "mine", figures)
+
+
 def test_the_cards_rows(script: ModuleType, figures: Path) -> None:
     assert script.card_rows(figures / "evaluation.csv", "run") == [
         "| `prior_sample_psnr` | image | 3 | 28.0 dB |",
