@@ -62,9 +62,10 @@ def train_source(
     None if `seconds` were over before its end.
     """
     _check_tasks(config.tasks)
-    facts = {"start": read_record(start)["fingerprint"]} | dict(facts)
+    begun = {"start": read_record(start)["fingerprint"], "scenes": scenes.meta["recipe"]}
+    facts = begun | dict(facts)
     if (folder / AGENT).exists() or (folder / ENCODER).exists():  # else its tables alone, from an archive
-        _refuse_another(config, folder, facts["start"])
+        _refuse_another(config, folder, **begun)
         if (folder / DONE).exists():
             return folder / ENCODER
     torch.set_num_threads(1)
@@ -188,8 +189,8 @@ def _check_rollouts(config: SourceConfig, rollout: int) -> None:
         )
 
 
-def _refuse_another(config: SourceConfig, folder: Path, start: str) -> None:
-    """ValueError if what stands in `folder` is another stage, or one from other weights."""
+def _refuse_another(config: SourceConfig, folder: Path, start: str, scenes: Mapping[str, Any]) -> None:
+    """ValueError if what stands in `folder` is another stage, or one from other weights or scenes."""
     if not (folder / CONFIG).exists():
         return
     known = read_json(folder / CONFIG)
@@ -199,6 +200,11 @@ def _refuse_another(config: SourceConfig, folder: Path, start: str) -> None:
         raise ValueError(
             f"{folder} started from the weights {known['start']} of {config.encoder}, which are {start} now: "
             "choose another folder, or delete it"
+        )
+    if known["scenes"] != scenes:
+        raise ValueError(
+            f"{folder} began with scenes of {known['scenes']}, these are of {scenes}: give it the same, or "
+            "choose another folder"
         )
 
 

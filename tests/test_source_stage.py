@@ -221,6 +221,15 @@ def test_a_stage_from_other_weights_is_no_longer_taken(
         train_source(config_of(start), other, stage, scenes[0], {})
 
 
+def test_a_stage_goes_on_on_its_own_scenes(
+    start: Path, scenes: tuple[Scenes, Scenes], stage: Path, tmp_path: Path
+) -> None:
+    config = ScenesConfig(scenes=20, test_scenes=10, views=4, image_size=16, seed=5)
+    others, _ = make_scenes(config, tmp_path / "scenes", workers=1)
+    with pytest.raises(ValueError, match=r"began with scenes of .*, these are of .*'seed': 5"):
+        train_source(config_of(start), start, stage, others, {})
+
+
 def test_an_encoder_that_nothing_trains_is_refused(start: Path) -> None:
     with pytest.raises(ValueError, match="neither tasks nor rendering"):
         config_of(start, teach=False, rendering=False)
