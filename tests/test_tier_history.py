@@ -80,7 +80,7 @@ def test_it_is_frozen_and_kept_like_any_other(trained_run: Path, tmp_path: Path,
 # Its codes.
 
 
-def check_alike(
+def assert_alike(
     encoded: VecEnv, plain: VecEnv, read: Callable[[list[np.ndarray]], np.ndarray], steps: int = 6
 ) -> None:
     """That `encoded` has what `read` makes of all codes of the running episode in `plain`."""
@@ -120,7 +120,7 @@ def test_environments_keep_what_an_episode_has_shown(fake_arm: type[gymnasium.En
     encoded, plain = EncodedVecEnv(venv(), made, "cpu"), EncodedVecEnv(venv(), encoder, "cpu")
     assert encoded.observation_space["representation"].shape == (5,)
     assert set(encoded.observation_space.spaces) == {"representation", "viewpoint", "goal"}
-    check_alike(encoded, plain, lambda episode: recalled(made, last(episode, 3)))
+    assert_alike(encoded, plain, lambda episode: recalled(made, last(episode, 3)))
 
 
 def test_an_episodes_first_code_is_that_of_its_view(make_venv: Make, encoder: Encoder) -> None:
@@ -139,14 +139,14 @@ def test_a_tier_stands_on_one_that_remembers(history: int, make_venv: Make, enco
     assert third.below == (second, history)
     encoded = EncodedVecEnv(make_venv(horizon=3), third, "cpu")
     plain = EncodedVecEnv(make_venv(horizon=3), copy.deepcopy(second), "cpu")
-    check_alike(encoded, plain, lambda episode: recalled(third, last(episode, history)))
+    assert_alike(encoded, plain, lambda episode: recalled(third, last(episode, history)))
 
 
 def test_several_views_are_averaged_on_top(make_venv: Make, encoder: Encoder) -> None:
     made = tier_on(encoder)
     encoded = RecentViews(EncodedVecEnv(make_venv(), made, "cpu"), 2)
     plain = EncodedVecEnv(make_venv(), made, "cpu")
-    check_alike(encoded, plain, lambda episode: np.mean(last(episode, 2), 0))
+    assert_alike(encoded, plain, lambda episode: np.mean(last(episode, 2), 0))
 
 
 def test_a_single_environment_has_the_same(fake_arm: type[gymnasium.Env], encoder: Encoder) -> None:
