@@ -214,21 +214,23 @@ def _differing(cells: list[Cell]) -> set[str]:
 
 def _encoder(encoder: str, others: set[str]) -> str:
     """Its name; of a source stage without start, seed and digest, as far as it is clear without."""
-    for shorten in (_without_start, _without_digest):
-        names = [shorten(other, others) for other in others]
-        if names.count(name := shorten(encoder, others)) == 1:
-            return name or "no encoder"
+    without_digest = {other: _without_digest(other) for other in others}
+    without_start = {other: _without_start(other, without_digest.values()) for other in others}
+    for names in (without_start, without_digest):
+        if list(names.values()).count(names[encoder]) == 1:
+            return names[encoder] or "no encoder"
     return PurePath(encoder).name
 
 
-def _without_start(encoder: str, others: set[str]) -> str:
+def _without_start(encoder: str, others: Iterable[str]) -> str:
+    """others: without their digests, what it starts from among them."""
     name = _without_digest(encoder)
-    starts = [f"{other}-" for other in map(_without_digest, others) if name.startswith(f"{other}-") and other]
+    starts = [f"{other}-" for other in others if name.startswith(f"{other}-") and other]
     is_stage = name != PurePath(encoder).name
     return name.removeprefix(min(starts, key=len)) if starts and is_stage else name
 
 
-def _without_digest(encoder: str, _: object = None) -> str:
+def _without_digest(encoder: str) -> str:
     return re.sub(r"(-[0-9a-f]{8})?-seed\{seed\}$", "", PurePath(encoder).name)
 
 

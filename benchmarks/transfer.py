@@ -170,9 +170,8 @@ def _note(line: Line, lines: Sequence[Line]) -> str:
         parts += [f"{key} {value:g}" for key, value in own.items() if value != known[key]]
     if ours.encoder != theirs.encoder:
         parts.append(f"from {ours.encoder}")
-    if not all(
-        _nested(ours.tasks, one.stages[-1].tasks) for one in (alike if line is alike[0] else alike[:1])
-    ):
+    compared = alike if line is alike[0] else alike[:1]
+    if not all(_nested(ours.tasks, one.stages[-1].tasks) for one in compared):
         parts.append(" and ".join(task.split("-")[0] for task in ours.tasks))
     return ", ".join(parts) or ("" if line is alike[0] else ours.pattern)
 
