@@ -33,10 +33,10 @@ from gqn_transfer.probes import ProbeRow, constants, guess
 from gqn_transfer.scenes import Batch, Scenes, ScenesError
 from gqn_transfer.subject import Subject, check_scenes, read_subject
 
-from .encoder_probes import CAMERA, Probed, probed
+from .encoder_probes import CAMERA, Probed, TaskFrames, probed
 
-FRAMES = 500
-"""Of each task."""
+FRAMES, OWN_FRAMES = 500, 8_000
+"""Of each task: to judge probes by, and to fit probes of its own on."""
 CHANCE = "chance"
 """Name in the files of what one gets without looking."""
 
@@ -90,8 +90,8 @@ class Ground:
     """Numbers of context views that these scenes allow."""
     config: EvaluationConfig
     device: torch.device
-    rollouts: Mapping[str, Scenes]
-    """Task -> frames."""
+    rollouts: Mapping[str, TaskFrames]
+    """By task."""
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,20 @@ def evaluate_checkpoints(names: Sequence[str], folder: Path, config: EvaluationC
     return Evaluation(ground, found, tuple(chance_figures(ground)))
 
 
-def rollout_frames(task: str, like: Scenes, seed: int) -> Scenes:
+def rollout_frames(task: str, like: Scenes, seed: int) -> TaskFrames:
     """Frames of the task, with the state's columns and the looks of `like`."""
     columns = like.meta["state_columns"]
     if tuple(columns) not in (SCENE_COLUMNS, (*SCENE_COLUMNS, *THING_COLUMNS)):
         raise ScenesError(f"{like.folder} is not of this arm: codes of it cannot be probed on {task}")
-    rng = np.random.default_rng([seed, *task.encode()])
     looks = (like.meta.get("recipe") or {}).get("randomize", "none")
     size = like.meta["image_size"]
-    arrays = sample_rollouts(task, FRAMES, rng, len(columns), image_size=size, randomize=looks)
-    return Scenes(Path(f"frames of {task}"), like.meta | {"count": FRAMES, "views": 1}, (Batch(*arrays),))
+
+    def frames(count: int, *stream: int) -> Scenes:
+        rng = np.random.default_rng([seed, *task.encode(), *stream])
+        arrays = sample_rollouts(task, count, rng, len(columns), image_size=size, randomize=looks)
+        return Scenes(Path(f"frames of {task}"), like.meta | {"count": count, "views": 1}, (Batch(*arrays),))
+
+    return TaskFrames(frames(FRAMES), frames(OWN_FRAMES, 1))
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
@@ -216,12 +220,15 @@ def probe_figures(rows: Iterable[ProbeRow]) -> Iterator[Figure]:
 
 
 def task_figures(found: Probed) -> Iterator[Figure]:
-    """Of the tasks' frames: the MLP probe, and how far their codes lie from those of training."""
+    """Of the tasks' frames: the MLP probe, their own probes, and how far codes lie from training's."""
     for task, rows in found.in_tasks.items():
         for row in rows:
             if row.probe == "mlp":
                 part = f"{row.quantity} in {task}"
                 yield Figure("task_mlp_median_error", part, 1, row.median_error, row.unit)
+        for row in found.of_tasks[task]:
+            part = f"{row.quantity} in {task}"
+            yield Figure(f"task_own_{row.probe}_median_error", part, 1, row.median_error, row.unit)
         if task in found.strangeness:
             yield Figure("task_strangeness", task, 1, found.strangeness[task], "1")
 

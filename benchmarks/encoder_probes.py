@@ -27,13 +27,23 @@ PROBE_SCENES, PROBE_VIEWS = 20_000, 3
 CPU = torch.device("cpu")
 
 
+class TaskFrames(NamedTuple):
+    """Views that agents meet in one task."""
+
+    judged: Scenes
+    own: Scenes
+    """Other ones, to fit probes of the task's own on."""
+
+
 class Probed(NamedTuple):
     """What was read from one encoder's codes."""
 
     rows: list[ProbeRow]
     """On the held-out scenes; none where the scenes have no state that probes know."""
     in_tasks: Mapping[str, list[ProbeRow]]
-    """On each task's frames."""
+    """On each task's frames, by the same probes."""
+    of_tasks: Mapping[str, list[ProbeRow]]
+    """On the same frames, by probes fitted on others of the task: what an agent's head could learn there."""
     strangeness: Mapping[str, float]
     """How far a task's codes lie from those of training: median distance to the nearest one, relative to
     that of held-out scenes' codes. 1: as near as any scene that was not seen in training. None where all
@@ -42,13 +52,13 @@ class Probed(NamedTuple):
 
 def probed(
     subject: Subject, train: Scenes, test: Scenes, count: int, device: torch.device, seed: int = 0,
-    rollouts: Mapping[str, Scenes] = MappingProxyType({}),
+    rollouts: Mapping[str, TaskFrames] = MappingProxyType({}),
 ) -> Probed:  # fmt: skip
-    """Probes of single-view codes on the first `count` held-out scenes and on `rollouts` (task -> frames),
+    """Probes of single-view codes on the first `count` held-out scenes and on `rollouts` (by task),
     and a regressor's own output."""
     columns = train.meta["state_columns"]
     if not quantities(columns):
-        return Probed([], {}, {})
+        return Probed([], {}, {}, {})
     encoder = Compact(load_encoder(subject.folder)).to(device)
 
     def coded(scenes: Scenes, first: int, view: int = 0, label: str = "") -> Coded:
@@ -59,7 +69,11 @@ def probed(
     parts = [coded(train, scenes, view, f"codes of view {view + 1}") for view in range(views)]
     seen_often = Coded(torch.cat([part.codes for part in parts]), np.concatenate([p.state for p in parts]))
     held_out = coded(test, count)
-    met = {task: coded(frames, len(frames)) for task, frames in rollouts.items()}
+    met = {task: coded(frames.judged, len(frames.judged)) for task, frames in rollouts.items()}
+    of_tasks = {
+        task: probe(coded(frames.own, len(frames.own), label=task), [met[task]], columns, seed)[0]
+        for task, frames in rollouts.items()
+    }
     rows, *in_tasks = probe(seen_often, [held_out, *met.values()], columns, seed)
     usual = nearest_distance(seen_often.codes, held_out.codes)
     cameras = [train.all_viewpoints(view)[:scenes, :3] for view in range(views)]
@@ -72,6 +86,7 @@ def probed(
     return Probed(
         rows + (regressor_rows(subject, test, count) if subject.regresses else []),
         dict(zip(met, in_tasks, strict=True)),
+        of_tasks,
         {
             task: nearest_distance(seen_often.codes, frames.codes) / usual
             for task, frames in met.items()

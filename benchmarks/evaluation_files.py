@@ -40,6 +40,8 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "probe_*_r2": "share of the variance over held-out scenes that this explains",
         "task_mlp_median_error": "the mlp probe, fitted on scenes, on frames of episodes between an expert's "
         "and a random agent's",
+        "task_own_*_median_error": "the same frames, by probes fitted on other frames of the task: what an "
+        "agent's head could learn there",
         "task_strangeness": "median distance of such frames' codes to the nearest training code, over that "
         "of held-out scenes",
         "view_distance_ratio": "distance of standardised codes of one scene over that of two, other camera",

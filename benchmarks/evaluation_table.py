@@ -122,8 +122,16 @@ def probe_lines(evaluation: Evaluation) -> Iterator[Line]:
 def task_lines(evaluation: Evaluation) -> Iterator[Line]:
     """What codes say of the tasks' frames, and how strange these are."""
     figures = [row for one in evaluation.checkpoints.values() for row in one.figures]
-    for name, title in (("task_mlp_median_error", "mlp in tasks"), ("task_strangeness", "strangeness")):
+    titles = {
+        "task_mlp_median_error": "mlp in tasks",
+        "task_own_ridge_median_error": "their own ridge",
+        "task_own_mlp_median_error": "their own mlp",
+        "task_strangeness": "strangeness",
+    }
+    for name, title in titles.items():
         for part, unit in dict.fromkeys((row.part, row.unit) for row in figures if row.figure == name):
+            if "own" in name and unit != "m":
+                continue  # the files have them
             yield Line(title + f", {unit}" * (unit != "1"), name, part, 1)
 
 

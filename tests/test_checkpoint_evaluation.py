@@ -391,9 +391,14 @@ def test_codes_that_are_all_one_are_near_to_nothing(
 ) -> None:
     monkeypatch.setattr(encoder_probes, "nearest_distance", lambda *_: 0.0)
     subject = read_subject(runs["random"] / "encoder")
-    found = encoder_probes.probed(subject, *scenes, 10, torch.device("cpu"), rollouts={"Reach-v0": scenes[1]})
+    frames = {"Reach-v0": encoder_probes.TaskFrames(*scenes)}
+    found = encoder_probes.probed(subject, *scenes, 10, torch.device("cpu"), rollouts=frames)
     names = {row.figure for row in checkpoint_evaluation.task_figures(found)}
-    assert names == {"task_mlp_median_error"}
+    assert names == {
+        "task_mlp_median_error",
+        "task_own_mlp_median_error",
+        "task_own_ridge_median_error",
+    }
 
 
 def test_an_encoder_is_like_itself_and_halves_share_no_scene(

@@ -61,13 +61,17 @@ def test_cameras_and_columns_are_those_asked_for() -> None:
     assert len(np.unique(arrays.viewpoints[:, 0], axis=0)) == 20
 
 
-def test_looks_are_those_of_the_scenes(tmp_path: Path) -> None:
+def test_looks_are_those_of_the_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ScenesConfig(scenes=20, test_scenes=20, views=1, image_size=16, randomize="full")
     train, _ = make_scenes(config, tmp_path, workers=1)
-    frames = checkpoint_evaluation.rollout_frames("Reach-v0", train, 0).all_state()[
-        :, ALL.index("target_red")
-    ]
-    assert len(np.unique(frames[:200:13])) > 10, "every episode has looks of its own"
+    monkeypatch.setattr(checkpoint_evaluation, "OWN_FRAMES", 20)
+    judged, own = checkpoint_evaluation.rollout_frames("Reach-v0", train, 0)
+    assert (len(judged), len(own)) == (checkpoint_evaluation.FRAMES, 20)
+    red = judged.all_state()[:, ALL.index("target_red")]
+    assert len(np.unique(red[:200:13])) > 10, "every episode has looks of its own"
+    assert not np.isin(own.all_state()[:, 0], judged.all_state()[:, 0]).any(), (
+        "none is judged that was fitted"
+    )
 
 
 def test_distance_to_the_nearest_is_in_deviations() -> None:
@@ -90,6 +94,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (None, 30))
     monkeypatch.setattr(checkpoint_evaluation, "FRAMES", 40)
+    monkeypatch.setattr(checkpoint_evaluation, "OWN_FRAMES", 400)
     config = EvaluationConfig(count=20, samples=1, device="cpu", tasks=("Reach-v0", "Grasp-v0"))
     evaluation = evaluate_checkpoints(["jaco-small-ae"], scenes, config)
     figures = {(row.figure, row.part): row for row in evaluation.checkpoints["jaco-small-ae"].figures}
@@ -97,6 +102,11 @@ def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.
     assert figures["task_mlp_median_error", "hand in Grasp-v0"].unit == "m"
     assert ("task_mlp_median_error", "target in Reach-v0") in figures
     assert ("task_mlp_median_error", "target in Grasp-v0") not in figures, "it has none"
+    own = figures["task_own_ridge_median_error", "target in Reach-v0"].value
+    assert own < figures["task_own_mlp_median_error", "target in Reach-v0"].value, "that one had 30 steps"
+    assert own < 0.8 * figures["task_mlp_median_error", "target in Reach-v0"].value, (
+        "one of 180 scenes' views"
+    )
     strange = [figures["task_strangeness", task].value for task in config.tasks]
     assert strange[1] > strange[0] > 0.3, "a can is new to an encoder of Reach"
     console = Console(record=True, width=120)
