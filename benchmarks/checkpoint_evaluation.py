@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from gqn_transfer.compact import Compact
 from gqn_transfer.encoder import encode_scenes, find_checkpoint, load_encoder, load_gqn
 from gqn_transfer.envs.registry import find_task
 from gqn_transfer.envs.rollouts import sample_rollouts
+from gqn_transfer.envs.scenes import SceneArrays
 from gqn_transfer.envs.state import SCENE_COLUMNS, THING_COLUMNS
 from gqn_transfer.evaluation import (
     BATCH,
@@ -34,6 +37,7 @@ from gqn_transfer.scenes import Batch, Scenes, ScenesError
 from gqn_transfer.subject import Subject, check_scenes, read_subject
 
 from .encoder_probes import CAMERA, Probed, TaskFrames, probed
+from .processes import worker_pool
 
 FRAMES, OWN_FRAMES = 500, 8_000
 """Of each task: to judge probes by, and to fit probes of its own on."""
@@ -112,27 +116,42 @@ def evaluate_checkpoints(names: Sequence[str], folder: Path, config: EvaluationC
     check_all(subjects.values(), train, test)
     contexts, _ = possible_contexts(CONTEXTS, test.meta["views"])
     count, device = min(config.count, len(test)), choose_device(config.device)
-    rollouts = {task: rollout_frames(task, test, config.seed) for task in config.tasks}
+    rollouts = rollout_frames(config.tasks, test, config.seed)
     ground = Ground(train, test, count, contexts, config, device, rollouts)
     with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
         found = {label: evaluate_one(label, subject, ground) for label, subject in subjects.items()}
     return Evaluation(ground, found, tuple(chance_figures(ground)))
 
 
-def rollout_frames(task: str, like: Scenes, seed: int) -> TaskFrames:
-    """Frames of the task, with the state's columns and the looks of `like`."""
+def rollout_frames(tasks: Sequence[str], like: Scenes, seed: int) -> dict[str, TaskFrames]:
+    """Frames of the tasks, with the state's columns and the looks of `like`, drawn on all cores."""
     columns = like.meta["state_columns"]
-    if tuple(columns) not in (SCENE_COLUMNS, (*SCENE_COLUMNS, *THING_COLUMNS)):
-        raise ScenesError(f"{like.folder} is not of this arm: codes of it cannot be probed on {task}")
+    if tasks and tuple(columns) not in (SCENE_COLUMNS, (*SCENE_COLUMNS, *THING_COLUMNS)):
+        raise ScenesError(f"{like.folder} is not of this arm: codes of it cannot be probed on {tasks[0]}")
     looks = (like.meta.get("recipe") or {}).get("randomize", "none")
-    size = like.meta["image_size"]
+    how = {"columns": len(columns), "image_size": like.meta["image_size"], "randomize": looks}
+    with worker_pool(None, 2 * len(tasks)) as pool:
 
-    def frames(count: int, *stream: int) -> Scenes:
-        rng = np.random.default_rng([seed, *task.encode(), *stream])
-        arrays = sample_rollouts(task, count, rng, len(columns), image_size=size, randomize=looks)
-        return Scenes(Path(f"frames of {task}"), like.meta | {"count": count, "views": 1}, (Batch(*arrays),))
+        def drawn(task: str, count: int, *stream: int) -> Future[SceneArrays]:
+            return pool.submit(_draw, task, count, [seed, *task.encode(), *stream], how)
 
-    return TaskFrames(frames(FRAMES), frames(OWN_FRAMES, 1))
+        own = {task: drawn(task, OWN_FRAMES, 1) for task in tasks}
+        judged = {task: drawn(task, FRAMES) for task in tasks}
+        jobs = [*own.values(), *judged.values()]
+        for _ in tqdm(as_completed(jobs), "frames of tasks", len(jobs), disable=not jobs):
+            pass
+
+    def scenes(task: str, frames: Future[SceneArrays]) -> Scenes:
+        arrays = Batch(*frames.result())
+        return Scenes(
+            Path(f"frames of {task}"), like.meta | {"count": len(arrays.images), "views": 1}, (arrays,)
+        )
+
+    return {task: TaskFrames(scenes(task, judged[task]), scenes(task, own[task])) for task in tasks}
+
+
+def _draw(task: str, count: int, stream: Sequence[int], how: Mapping[str, Any]) -> SceneArrays:
+    return sample_rollouts(task, count, np.random.default_rng(stream), **how)
 
 
 def labels_of(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ from .arm import ArmEnv
 from .experts import EXPERTS, Expert
 from .rendering import renderer_for
 from .scenes import SceneArrays, empty_scenes
-from .setting import Observation
 from .state import scene_state
 
 EVERY = 4
@@ -32,25 +31,26 @@ def sample_rollouts(
 
     columns: how many of the state's, see `scenes.scene_columns`. Same generator state, same frames.
     """
-    env = ArmEnv(task, camera=camera, image_size=image_size, randomize=randomize)
+    env = ArmEnv(task, obs="state", camera=camera, image_size=image_size, randomize=randomize)
     renderer, arrays = renderer_for(env.model, image_size), empty_scenes(frames, 1, image_size, columns)
     played = _play(env, EXPERTS[task], rng)
     for images, viewpoints, labels, state in zip(*arrays, strict=True):
-        observation = next(played)
-        images[0], viewpoints[0] = observation["image"], observation["viewpoint"]
+        next(played)
+        images[0] = renderer.image(env.model, env.data, env.pose)
+        viewpoints[0] = env.pose.viewpoint
         labels[0] = renderer.labels(env.model, env.data, env.pose)
         state[:] = scene_state(env.frame, env.model, columns)
     return arrays
 
 
-def _play(env: ArmEnv, expert: Expert, rng: np.random.Generator) -> Iterator[Observation]:
-    """Observations of endless episodes, each with a skill of its own from 0 (random) to 1 (the expert)."""
+def _play(env: ArmEnv, expert: Expert, rng: np.random.Generator) -> Iterator[None]:
+    """Endless episodes, each with a skill from 0 (random) to 1 (the expert), stopped at each frame."""
     while True:
-        observation, _ = env.reset(seed=int(rng.integers(2**31)))
+        env.reset(seed=int(rng.integers(2**31)))
         skill, noise, ended = rng.random(), np.zeros(7), False
         while not ended:
             if env.steps % EVERY == 0:
-                yield observation
+                yield
             noise = SMOOTHNESS * noise + (1 - SMOOTHNESS) * rng.uniform(-3.0, 3.0, 7)
             action = skill * expert(env) + (1 - skill) * noise
-            observation, _, _, ended, _ = env.step(np.clip(action, -1.0, 1.0))
+            _, _, _, ended, _ = env.step(np.clip(action, -1.0, 1.0))

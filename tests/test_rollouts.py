@@ -65,7 +65,7 @@ def test_looks_are_those_of_the_scenes(tmp_path: Path, monkeypatch: pytest.Monke
     config = ScenesConfig(scenes=20, test_scenes=20, views=1, image_size=16, randomize="full")
     train, _ = make_scenes(config, tmp_path, workers=1)
     monkeypatch.setattr(checkpoint_evaluation, "OWN_FRAMES", 20)
-    judged, own = checkpoint_evaluation.rollout_frames("Reach-v0", train, 0)
+    judged, own = checkpoint_evaluation.rollout_frames(["Reach-v0"], train, 0)["Reach-v0"]
     assert (len(judged), len(own)) == (checkpoint_evaluation.FRAMES, 20)
     red = judged.all_state()[:, ALL.index("target_red")]
     assert len(np.unique(red[:200:13])) > 10, "every episode has looks of its own"
@@ -125,4 +125,4 @@ def test_scenes_of_something_else_have_no_tasks(scenes: Path) -> None:
     train = checkpoint_evaluation.Scenes.open(scenes / "train")
     other = checkpoint_evaluation.Scenes(train.folder, train.meta | {"state_columns": ["x"]}, train.shards)
     with pytest.raises(checkpoint_evaluation.ScenesError, match="not of this arm"):
-        checkpoint_evaluation.rollout_frames("Reach-v0", other, 0)
+        checkpoint_evaluation.rollout_frames(["Reach-v0"], other, 0)
