@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from gqn_transfer.compact import Compact
 from gqn_transfer.encoder import encode_scenes, find_checkpoint, load_encoder, load_gqn
 from gqn_transfer.envs.registry import find_task
-from gqn_transfer.envs.rollouts import sample_rollouts
-from gqn_transfer.envs.scenes import SceneArrays
-from gqn_transfer.envs.state import SCENE_COLUMNS, THING_COLUMNS
+from gqn_transfer.envs.setting import Setting
 from gqn_transfer.evaluation import (
     BATCH,
     CONTEXTS,
@@ -33,14 +28,12 @@ from gqn_transfer.evaluation import (
 from gqn_transfer.invariance import view_invariance
 from gqn_transfer.precision import choose_device
 from gqn_transfer.probes import ProbeRow, constants, guess
-from gqn_transfer.scenes import Batch, Scenes, ScenesError
+from gqn_transfer.scenes import Scenes, ScenesError
 from gqn_transfer.subject import Subject, check_scenes, read_subject
 
-from .encoder_probes import CAMERA, Probed, TaskFrames, probed
-from .processes import worker_pool
+from .encoder_probes import CAMERA, Probed, probed
+from .task_frames import TaskFrames, task_frames
 
-FRAMES, OWN_FRAMES = 500, 8_000
-"""Of each task: to judge probes by, and to fit probes of its own on."""
 CHANCE = "chance"
 """Name in the files of what one gets without looking."""
 
@@ -59,10 +52,12 @@ class EvaluationConfig:
     """auto, cpu or cuda."""
     tasks: tuple[str, ...] = ()
     """Whose frames, as agents meet them, codes are probed on too."""
+    camera: str = "fixed"
+    """Of these frames."""
 
     def __post_init__(self) -> None:
         for task in self.tasks:
-            find_task(task)  # refuses unknown ones
+            Setting(find_task(task), camera=self.camera)  # refuses unknown ones
         for name, least in (("count", 2), ("samples", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
@@ -116,42 +111,11 @@ def evaluate_checkpoints(names: Sequence[str], folder: Path, config: EvaluationC
     check_all(subjects.values(), train, test)
     contexts, _ = possible_contexts(CONTEXTS, test.meta["views"])
     count, device = min(config.count, len(test)), choose_device(config.device)
-    rollouts = rollout_frames(config.tasks, test, config.seed)
+    rollouts = task_frames(config.tasks, config.camera, test, config.seed)
     ground = Ground(train, test, count, contexts, config, device, rollouts)
     with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
         found = {label: evaluate_one(label, subject, ground) for label, subject in subjects.items()}
     return Evaluation(ground, found, tuple(chance_figures(ground)))
-
-
-def rollout_frames(tasks: Sequence[str], like: Scenes, seed: int) -> dict[str, TaskFrames]:
-    """Frames of the tasks, with the state's columns and the looks of `like`, drawn on all cores."""
-    columns = like.meta["state_columns"]
-    if tasks and tuple(columns) not in (SCENE_COLUMNS, (*SCENE_COLUMNS, *THING_COLUMNS)):
-        raise ScenesError(f"{like.folder} is not of this arm: codes of it cannot be probed on {tasks[0]}")
-    looks = (like.meta.get("recipe") or {}).get("randomize", "none")
-    how = {"columns": len(columns), "image_size": like.meta["image_size"], "randomize": looks}
-    with worker_pool(None, 2 * len(tasks)) as pool:
-
-        def drawn(task: str, count: int, *stream: int) -> Future[SceneArrays]:
-            return pool.submit(_draw, task, count, [seed, *task.encode(), *stream], how)
-
-        own = {task: drawn(task, OWN_FRAMES, 1) for task in tasks}
-        judged = {task: drawn(task, FRAMES) for task in tasks}
-        jobs = [*own.values(), *judged.values()]
-        for _ in tqdm(as_completed(jobs), "frames of tasks", len(jobs), disable=not jobs):
-            pass
-
-    def scenes(task: str, frames: Future[SceneArrays]) -> Scenes:
-        arrays = Batch(*frames.result())
-        return Scenes(
-            Path(f"frames of {task}"), like.meta | {"count": len(arrays.images), "views": 1}, (arrays,)
-        )
-
-    return {task: TaskFrames(scenes(task, judged[task]), scenes(task, own[task])) for task in tasks}
-
-
-def _draw(task: str, count: int, stream: Sequence[int], how: Mapping[str, Any]) -> SceneArrays:
-    return sample_rollouts(task, count, np.random.default_rng(stream), **how)
 
 
 def labels_of(names: Sequence[str]) -> list[str]:

@@ -151,6 +151,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     tasks: tuple[str, ...] = (),
+    camera: str = "fixed",
 ) -> None:
     """Measure on held-out scenes what a GQN predicts and what its codes say, beside other checkpoints.
 
@@ -165,12 +166,13 @@ def evaluate(
         seed: Of the samples and of the MLP probe.
         device: auto, cpu or cuda.
         tasks: On whose frames, as agents meet them, codes are probed too.
+        camera: Of these frames: fixed, moving or jump.
     """
     from .checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
     from .evaluation_files import write_evaluation
     from .evaluation_table import print_evaluation
 
-    config = EvaluationConfig(count, samples, seed, device, tasks)
+    config = EvaluationConfig(count, samples, seed, device, tasks, camera)
     evaluation = evaluate_checkpoints((checkpoint, *beside), scenes, config)
     write_evaluation(evaluation, out)
     print_evaluation(evaluation)

@@ -20,19 +20,13 @@ from gqn_transfer.probes import Coded, ProbeRow, errors, probe, quantities
 from gqn_transfer.scenes import Scenes
 from gqn_transfer.subject import Subject
 
+from .task_frames import TaskFrames
+
 CAMERA = ("camera_x", "camera_y", "camera_z")
 """Columns of where the camera is: read by probes of their own, since every view of a scene has another."""
 PROBE_SCENES, PROBE_VIEWS = 20_000, 3
 """Training scenes that probes are fitted on, each from its first views alone."""
 CPU = torch.device("cpu")
-
-
-class TaskFrames(NamedTuple):
-    """Views that agents meet in one task."""
-
-    judged: Scenes
-    own: Scenes
-    """Other ones, to fit probes of the task's own on."""
 
 
 class Probed(NamedTuple):

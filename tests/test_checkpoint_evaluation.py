@@ -24,6 +24,7 @@ from gqn_transfer.benchmarks.checkpoint_evaluation import (
 from gqn_transfer.benchmarks.encoder_report import report_encoder
 from gqn_transfer.benchmarks.evaluation_files import DEFINITIONS, slug, write_evaluation
 from gqn_transfer.benchmarks.evaluation_table import print_evaluation
+from gqn_transfer.benchmarks.task_frames import TaskFrames
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from gqn_transfer.compact import Compact
 from gqn_transfer.encoder import Encoder
@@ -138,7 +139,8 @@ def test_csv_is_long_and_holds_every_figure(evaluation: Evaluation, written: Pat
 
 def test_json_says_what_it_was_made_with(evaluation: Evaluation, written: Path, runs: dict) -> None:
     found = read_json(written / "evaluation.json")
-    settings = {"count": 12, "samples": 2, "seed": 3, "device": "cpu", "tasks": [], "precision": "fp32"}
+    settings = {"count": 12, "samples": 2, "seed": 3, "device": "cpu", "tasks": []}
+    settings |= {"camera": "fixed", "precision": "fp32"}
     assert found["settings"] == settings
     assert found["scenes"]["count"] == 12
     assert len(found["scenes"]["fingerprint"]) == 16
@@ -391,7 +393,7 @@ def test_codes_that_are_all_one_are_near_to_nothing(
 ) -> None:
     monkeypatch.setattr(encoder_probes, "nearest_distance", lambda *_: 0.0)
     subject = read_subject(runs["random"] / "encoder")
-    frames = {"Reach-v0": encoder_probes.TaskFrames(*scenes)}
+    frames = {"Reach-v0": TaskFrames(*scenes)}
     found = encoder_probes.probed(subject, *scenes, 10, torch.device("cpu"), rollouts=frames)
     names = {row.figure for row in checkpoint_evaluation.task_figures(found)}
     assert names == {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from gqn_transfer.benchmarks import checkpoint_evaluation
+from gqn_transfer.benchmarks import task_frames
 from gqn_transfer.benchmarks.checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
 from gqn_transfer.benchmarks.encoder_probes import nearest_distance
 from gqn_transfer.benchmarks.evaluation_table import print_evaluation
@@ -17,6 +17,7 @@ from gqn_transfer.envs.rendering import LABEL_TARGET
 from gqn_transfer.envs.rollouts import EVERY, sample_rollouts
 from gqn_transfer.envs.scenes import SceneArrays
 from gqn_transfer.envs.state import SCENE_COLUMNS, THING_COLUMNS
+from gqn_transfer.scenes import Scenes, ScenesError
 
 ALL = (*SCENE_COLUMNS, *THING_COLUMNS)
 
@@ -64,11 +65,12 @@ def test_cameras_and_columns_are_those_asked_for() -> None:
 def test_looks_are_those_of_the_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ScenesConfig(scenes=20, test_scenes=20, views=1, image_size=16, randomize="full")
     train, _ = make_scenes(config, tmp_path, workers=1)
-    monkeypatch.setattr(checkpoint_evaluation, "OWN_FRAMES", 20)
-    judged, own = checkpoint_evaluation.rollout_frames(["Reach-v0"], train, 0)["Reach-v0"]
-    assert (len(judged), len(own)) == (checkpoint_evaluation.FRAMES, 20)
+    monkeypatch.setattr(task_frames, "OWN", 20)
+    judged, own = task_frames.task_frames(["Reach-v0"], "fixed", train, 0)["Reach-v0"]
+    assert (len(judged), len(own)) == (task_frames.JUDGED, 20)
     red = judged.all_state()[:, ALL.index("target_red")]
     assert len(np.unique(red[:200:13])) > 10, "every episode has looks of its own"
+    assert len(np.unique(judged.all_viewpoints(0), axis=0)) == 1, "the fixed camera"
     assert not np.isin(own.all_state()[:, 0], judged.all_state()[:, 0]).any(), (
         "none is judged that was fitted"
     )
@@ -93,8 +95,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (None, 30))
-    monkeypatch.setattr(checkpoint_evaluation, "FRAMES", 40)
-    monkeypatch.setattr(checkpoint_evaluation, "OWN_FRAMES", 400)
+    monkeypatch.setattr(task_frames, "JUDGED", 40)
+    monkeypatch.setattr(task_frames, "OWN", 400)
     config = EvaluationConfig(count=20, samples=1, device="cpu", tasks=("Reach-v0", "Grasp-v0"))
     evaluation = evaluate_checkpoints(["jaco-small-ae"], scenes, config)
     figures = {(row.figure, row.part): row for row in evaluation.checkpoints["jaco-small-ae"].figures}
@@ -119,10 +121,12 @@ def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.
 def test_tasks_of_an_evaluation_are_checked() -> None:
     with pytest.raises(ValueError, match="Reach-v0"):
         EvaluationConfig(tasks=("Reech-v0",))
+    with pytest.raises(ValueError, match="expected one of 'fixed', 'moving', 'jump'"):
+        EvaluationConfig(tasks=("Reach-v0",), camera="dome")
 
 
 def test_scenes_of_something_else_have_no_tasks(scenes: Path) -> None:
-    train = checkpoint_evaluation.Scenes.open(scenes / "train")
-    other = checkpoint_evaluation.Scenes(train.folder, train.meta | {"state_columns": ["x"]}, train.shards)
-    with pytest.raises(checkpoint_evaluation.ScenesError, match="not of this arm"):
-        checkpoint_evaluation.rollout_frames(["Reach-v0"], other, 0)
+    train = Scenes.open(scenes / "train")
+    other = Scenes(train.folder, train.meta | {"state_columns": ["x"]}, train.shards)
+    with pytest.raises(ScenesError, match="not of this arm"):
+        task_frames.task_frames(["Reach-v0"], "fixed", other, 0)
