@@ -17,6 +17,7 @@ interactions than raw pixels? Start with `gqn-bench run quick`, then `gqn-bench 
 def main() -> None:
     """Entry point: errors that a user can mend are one message, not a traceback."""
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # spinning threads stop each other on busy cores
     keep_freed_memory()
     try:
         app.cli(prog="gqn-bench", description=SUMMARY)

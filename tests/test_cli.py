@@ -40,6 +40,18 @@ def test_help_lists_every_command() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
+def test_threads_spin_briefly_unless_told() -> None:
+    """Set before torch's threads begin, or it would come too late."""
+    code = (
+        "import os, sys; from gqn_transfer.benchmarks import cli; cli.app.cli = lambda **_: "
+        "print('torch' in sys.modules, os.environ['GOMP_SPINCOUNT']); cli.main()"
+    )
+    for given, expected in ({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"):
+        command, environment = [sys.executable, "-c", code], {"PATH": os.environ["PATH"]} | given
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.split() == ["False", expected]
+
+
 def test_the_module_is_the_command_too() -> None:
     """`torchrun -m` starts it so."""
     module = [sys.executable, "-m", "gqn_transfer.benchmarks.cli", "--help"]
