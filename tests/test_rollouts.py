@@ -66,11 +66,11 @@ def test_looks_are_those_of_the_scenes(tmp_path: Path, monkeypatch: pytest.Monke
     config = ScenesConfig(scenes=20, test_scenes=20, views=1, image_size=16, randomize="full")
     train, _ = make_scenes(config, tmp_path, workers=1)
     monkeypatch.setattr(task_frames, "OWN", 20)
-    judged, own = task_frames.task_frames(["Reach-v0"], "fixed", train, 0)["Reach-v0"]
+    judged, own = task_frames.task_frames(["Reach-v0"], "moving", train, 0)["Reach-v0"]
     assert (len(judged), len(own)) == (task_frames.JUDGED, 20)
     red = judged.all_state()[:, ALL.index("target_red")]
     assert len(np.unique(red[:200:13])) > 10, "every episode has looks of its own"
-    assert len(np.unique(judged.all_viewpoints(0), axis=0)) == 1, "the fixed camera"
+    assert len(np.unique(judged.all_viewpoints(0), axis=0)) == task_frames.JUDGED, "the camera moves"
     assert not np.isin(own.all_state()[:, 0], judged.all_state()[:, 0]).any(), (
         "none is judged that was fitted"
     )
@@ -115,6 +115,8 @@ def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.
     print_evaluation(evaluation, console)
     text = console.export_text()
     assert "mlp in tasks, m" in text
+    assert "their own mlp, m" in text
+    assert "their own mlp, rad" not in text, "in the files alone"
     assert "strangeness" in text
 
 
