@@ -54,6 +54,9 @@ class PretrainConfig:
     """Share of the run in which the query view is its own only context."""
     transition: float = 0.3
     """Share of the run, after the warm-up, over which contexts become disjoint from the query."""
+    self_contexts: float = 0.0
+    """Share of the steps after that in which the query view is its own only context again: 0 asks for other
+    views alone, as in the paper, 1 is an autoencoder. The code then also keeps what no other view shows."""
     prior_only: float = 0.0
     """Share of the run, from its start, that trains the prior's mean prediction, without posterior and
     KL: what the image needs must then come through r."""
@@ -103,8 +106,9 @@ class PretrainConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)}: expected a share of the run, above 0, up to 1"
                 )
-        if not 0 <= self.label_fade <= 1:
-            raise ValueError(f"label_fade={self.label_fade}: expected a share of the run, from 0 to 1")
+        for name, of in (("label_fade", "run"), ("self_contexts", "steps")):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected a share of the {of}, from 0 to 1")
         if min(self.warm_up, self.transition) < 0 or self.warm_up + self.transition > 1:
             raise ValueError(f"warm_up={self.warm_up} and transition={self.transition} must fit in one run")
 
@@ -116,7 +120,7 @@ class PretrainConfig:
     @property
     def autoencodes(self) -> bool:
         """True if no view but the query itself is ever a context: its generator knows no other view."""
-        return self.warm_up >= 1 and RENDERING in self.decoders
+        return max(self.warm_up, self.self_contexts) >= 1 and RENDERING in self.decoders
 
     def trains(self, part: str) -> bool:
         """True if gradients reach "encoder" or the decoder of that name."""

@@ -204,7 +204,7 @@ def schedule(config: PretrainConfig, step: int) -> Schedule:
     past_warm_up = (progress - config.warm_up) / max(config.transition, 1e-9) if progress < ended else 1.0
     return Schedule(
         sigma=linear(*config.sigma, progress / config.sigma_share),
-        self_context=linear(1.0, 0.0, past_warm_up),
+        self_context=linear(1.0, config.self_contexts, past_warm_up),
         prior_only=progress < config.prior_only,
         emphasis=linear(0.0, 1.0, (1 - progress) / config.label_fade) if config.label_fade else 1.0,
     )

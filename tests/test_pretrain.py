@@ -651,6 +651,13 @@ def test_schedule_at_start_middle_and_end(tiny: PretrainConfig) -> None:
     assert [at[step].prior_only for step in (0, 49, 50, 99)] == [True, True, False, False]
     assert [at[step].emphasis for step in (0, 60, 80, 99)] == pytest.approx([1, 1, 0.5, 0.025])
     assert schedule(dataclasses.replace(config, label_fade=0.0), 99).emphasis == 1
+    half = dataclasses.replace(config, self_contexts=0.5)
+    assert [schedule(half, step).self_context for step in (0, 20, 40, 60, 99)] == [1, 1, 0.75, 0.5, 0.5]
+
+
+def test_self_contexts_for_ever_are_an_autoencoder(tiny: PretrainConfig) -> None:
+    found = [dataclasses.replace(tiny, self_contexts=share).autoencodes for share in (0.0, 0.5, 1.0)]
+    assert found == [False, False, True]
 
 
 def test_schedule_without_warm_up_or_transition(tiny: PretrainConfig) -> None:
@@ -785,6 +792,7 @@ def test_presets_survive_json(name: str) -> None:
         ({"warm_up": 0.8, "transition": 0.3}, "must fit in one run"),
         ({"warm_up": -0.1}, "must fit in one run"),
         ({"label_fade": 1.5}, "label_fade=1.5: expected a share of the run"),
+        ({"self_contexts": -0.5}, "self_contexts=-0.5: expected a share of the steps, from 0 to 1"),
         ({"learning_rate_share": 0.0}, "learning_rate_share=0.0: expected a share of the run"),
         ({"sigma_share": 1.5}, "sigma_share=1.5: expected a share of the run"),
         ({"label_margin": -1}, "label_margin=-1: expected at least 0"),
