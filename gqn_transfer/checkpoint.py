@@ -7,7 +7,6 @@ always has the weights it describes.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -84,14 +83,6 @@ def read_record(folder: Path) -> dict[str, Any]:
                 "train the encoder again with this version, or use the version that wrote it"
             )
     return record
-
-
-def refuse_other_config(folder: Path, config: dict[str, Any]) -> None:
-    """CheckpointError unless the checkpoint in `folder` was made with `config`."""
-    if read_record(folder)["config"] != json.loads(json.dumps(config)):
-        raise CheckpointError(
-            f"{folder} belongs to another configuration; choose another --out, or delete it"
-        )
 
 
 def load_tensors(folder: Path) -> dict[str, Tensor]:

@@ -18,7 +18,6 @@ from .checkpoint import (
     CheckpointError,
     load_tensors,
     read_record,
-    refuse_other_config,
     save_checkpoint,
 )
 from .decoders import DECODERS, Decoder, RenderingDecoder, StateDecoder
@@ -31,7 +30,7 @@ from .presets import RENDERING, PretrainConfig
 from .ranks import ALONE, Ranks, join, local_device
 from .reference import copy_reference
 from .scenes import UNLABELLED, Scenes
-from .training import Run
+from .training import Run, refuse_other_config
 
 TEST_SCENES = 128
 """Held-out scenes in each log row."""
@@ -77,7 +76,7 @@ def pretrain(
     if start:
         config = dataclasses.replace(config, start=start["fingerprint"])
     if (folder / ENCODER / "checkpoint.json").exists():
-        refuse_other_config(folder / ENCODER, config.to_dict())
+        refuse_other_config(folder / ENCODER, config)
         _refuse_other_scenes(folder / ENCODER, train)
         return Result(True, config.steps, folder / ENCODER)
     for scenes in (train, test):

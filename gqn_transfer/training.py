@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .checkpoint import CheckpointError, load_tensors, read_record, refuse_other_config, save_checkpoint
+from .checkpoint import CheckpointError, load_tensors, read_record, save_checkpoint
 from .decoders import Report, Schedule
 from .loader import Loader, Source, step_rng
 from .objectives import Objective, SceneTensors
@@ -164,7 +164,7 @@ class Run:
             if self.ranks.is_first:
                 self.log.drop_rows_after(0)
             return
-        refuse_other_config(folder, self.config.to_dict())
+        refuse_other_config(folder, self.config)
         record, tensors = read_record(folder), load_tensors(folder)
         if record.get("data", self.data) != self.data:
             raise CheckpointError(
@@ -195,6 +195,16 @@ def _moving_average(objective: Objective, decay: float) -> AveragedModel | None:
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
     """`value` on the device and in the memory format of `parameter`: fused Adam pairs them by address."""
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def refuse_other_config(folder: Path, config: PretrainConfig) -> None:
+    """CheckpointError unless the checkpoint in `folder` was made with `config`; what is newer than its record
+    has its default there."""
+    known, ours = (PretrainConfig.from_dict(one) for one in (read_record(folder)["config"], config.to_dict()))
+    if known != ours:
+        raise CheckpointError(
+            f"{folder} belongs to another configuration; choose another --out, or delete it"
+        )
 
 
 def schedule(config: PretrainConfig, step: int) -> Schedule:

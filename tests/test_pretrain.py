@@ -21,6 +21,7 @@ from gqn_transfer import pretrain as pretraining
 from gqn_transfer import training as loop
 from gqn_transfer.checkpoint import CheckpointError, load_tensors, read_record
 from gqn_transfer.decoders import Question, RenderingDecoder, Report, Schedule, StateDecoder, squared_errors
+from gqn_transfer.files import read_json, write_json
 from gqn_transfer.loader import DrawnScenes, Loader, step_rng
 from gqn_transfer.model import GQN
 from gqn_transfer.objectives import Objective
@@ -343,6 +344,20 @@ def test_other_config_is_refused(
     run(tiny, scenes, tmp_path, max_seconds=0)
     with pytest.raises(CheckpointError, match="training " + message):
         run(dataclasses.replace(tiny, seed=3), scenes, tmp_path)
+
+
+def test_a_run_goes_on_that_was_begun_before_an_option_existed(
+    tiny: PretrainConfig, scenes: Pair, tmp_path: Path
+) -> None:
+    run(tiny, scenes, tmp_path, max_seconds=0)
+    record = read_json(tmp_path / "training/checkpoint.json")
+    del record["config"]["self_contexts"]
+    write_json(tmp_path / "training/checkpoint.json", record)
+    assert run(tiny, scenes, tmp_path).finished
+    run(tiny, scenes, tmp_path / "other", max_seconds=0)
+    write_json(tmp_path / "other/training/checkpoint.json", record)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        run(dataclasses.replace(tiny, self_contexts=0.5), scenes, tmp_path / "other")
 
 
 def test_other_scenes_are_refused(
