@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from gqn_transfer.compact import Compact
 from gqn_transfer.encoder import encode_scenes, find_checkpoint, load_encoder, load_gqn
+from gqn_transfer.envs.cameras import CAMERA_PATHS
+from gqn_transfer.envs.errors import check_choice
 from gqn_transfer.envs.registry import find_task
-from gqn_transfer.envs.setting import Setting
 from gqn_transfer.evaluation import (
     BATCH,
     CONTEXTS,
@@ -57,7 +58,8 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         for task in self.tasks:
-            Setting(find_task(task), camera=self.camera)  # refuses unknown ones
+            find_task(task)  # refuses unknown ones
+        check_choice("camera", self.camera, tuple(CAMERA_PATHS))
         for name, least in (("count", 2), ("samples", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least {least}")
@@ -209,7 +211,7 @@ def task_figures(found: Probed) -> Iterator[Figure]:
             if row.probe == "mlp":
                 part = f"{row.quantity} in {task}"
                 yield Figure("task_mlp_median_error", part, 1, row.median_error, row.unit)
-        for row in found.of_tasks[task]:
+        for row in found.own_in_tasks[task]:
             part = f"{row.quantity} in {task}"
             yield Figure(f"task_own_{row.probe}_median_error", part, 1, row.median_error, row.unit)
         if task in found.strangeness:

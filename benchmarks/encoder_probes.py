@@ -36,7 +36,7 @@ class Probed(NamedTuple):
     """On the held-out scenes; none where the scenes have no state that probes know."""
     in_tasks: Mapping[str, list[ProbeRow]]
     """On each task's frames, by the same probes."""
-    of_tasks: Mapping[str, list[ProbeRow]]
+    own_in_tasks: Mapping[str, list[ProbeRow]]
     """On the same frames, by probes fitted on others of the task: what an agent's head could learn there."""
     strangeness: Mapping[str, float]
     """How far a task's codes lie from those of training: median distance to the nearest one, relative to
@@ -64,7 +64,7 @@ def probed(
     seen_often = Coded(torch.cat([part.codes for part in parts]), np.concatenate([p.state for p in parts]))
     held_out = coded(test, count)
     met = {task: coded(frames.judged, len(frames.judged)) for task, frames in rollouts.items()}
-    of_tasks = {
+    own_in_tasks = {
         task: probe(coded(frames.own, len(frames.own), label=task), [met[task]], columns, seed)[0]
         for task, frames in rollouts.items()
     }
@@ -80,7 +80,7 @@ def probed(
     return Probed(
         rows + (regressor_rows(subject, test, count) if subject.regresses else []),
         dict(zip(met, in_tasks, strict=True)),
-        of_tasks,
+        own_in_tasks,
         {
             task: nearest_distance(seen_often.codes, frames.codes) / usual
             for task, frames in met.items()

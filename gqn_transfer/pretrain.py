@@ -13,13 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checkpoint import (
-    CAMERA_CONVENTION,
-    CheckpointError,
-    load_tensors,
-    read_record,
-    save_checkpoint,
-)
+from .checkpoint import CAMERA_CONVENTION, CheckpointError, load_tensors, read_record, save_checkpoint
 from .decoders import DECODERS, Decoder, RenderingDecoder, StateDecoder
 from .encoder import feature_statistics, find_checkpoint
 from .loader import DrawnScenes, Source, drawn

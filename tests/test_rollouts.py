@@ -124,7 +124,7 @@ def test_tasks_of_an_evaluation_are_checked() -> None:
     with pytest.raises(ValueError, match="Reach-v0"):
         EvaluationConfig(tasks=("Reech-v0",))
     with pytest.raises(ValueError, match="expected one of 'fixed', 'moving', 'jump'"):
-        EvaluationConfig(tasks=("Reach-v0",), camera="dome")
+        EvaluationConfig(camera="dome")
 
 
 def test_scenes_of_something_else_have_no_tasks(scenes: Path) -> None:
