@@ -17,17 +17,22 @@ from gqn_transfer.checkpoint import load_tensors, read_record, save_checkpoint
 from gqn_transfer.encoder import SHIPPED, find_checkpoint, is_untrained
 from gqn_transfer.envs.registry import TASKS
 
+PLACES = ("hand", "target", "object")
 JOINTS = tuple(f"joint_{k}" for k in range(1, 7))
+PLACES_IN_TASKS = tuple(f"{place} in {task}" for task in TASKS for place in PLACES)
 CARD = {
     "prior_sample_psnr": ("image", "arm", "target", "fingers"),
     "elbo_above_floor": ("sigma 0.7", "sigma 0.15"),
-    "probe_mlp_median_error": ("hand", "target", "object", *JOINTS),
-    "probe_ridge_median_error": ("hand", "target", "object"),
+    "probe_mlp_median_error": (*PLACES, *JOINTS),
+    "probe_ridge_median_error": PLACES,
     "view_distance_ratio": ("code",),
     "view_retrieval": ("code",),
-    "task_mlp_median_error": tuple(
-        f"{quantity} in {task}" for task in TASKS for quantity in ("hand", "target", "object", *JOINTS)
+    "task_mlp_median_error": (
+        *PLACES_IN_TASKS,
+        *(f"{joint} in {task}" for task in TASKS for joint in JOINTS),
     ),
+    "task_own_ridge_median_error": PLACES_IN_TASKS,
+    "task_own_mlp_median_error": PLACES_IN_TASKS,
 }
 """Figures of a card's table and the parts that it names, as far as they were measured."""
 

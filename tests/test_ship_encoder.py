@@ -49,6 +49,10 @@ def figures(tmp_path: Path) -> Path:
         "run,probe_mlp_median_error,hand,1,0.0284,m\n"
         "run,probe_mlp_median_error,joint_6,1,0.58,rad\n"
         "run,floor,image,,1.0,\n"
+        "run,task_mlp_median_error,joint_6 in Pose-v0,1,0.2,rad\n"
+        "run,task_own_ridge_median_error,hand in Pose-v0,1,0.0123,m\n"
+        "run,task_own_mlp_median_error,target in Reach-v0,1,0.0271,m\n"
+        "run,task_own_mlp_median_error,joint_6 in Reach-v0,1,0.13,rad\n"
         "other,probe_mlp_median_error,hand,1,0.5,m\n"
     )
     return folder
@@ -116,4 +120,7 @@ def test_the_cards_rows(script: ModuleType, figures: Path) -> None:
         "| `prior_sample_psnr` | image | 3 | 28.0 dB |",
         "| `probe_mlp_median_error` | hand | 1 | 2.8 cm |",
         "| `probe_mlp_median_error` | joint_6 | 1 | 0.58 rad |",
+        "| `task_mlp_median_error` | joint_6 in Pose-v0 | 1 | 0.20 rad |",
+        "| `task_own_ridge_median_error` | hand in Pose-v0 | 1 | 1.2 cm |",
+        "| `task_own_mlp_median_error` | target in Reach-v0 | 1 | 2.7 cm |",
     ]
