@@ -56,7 +56,7 @@ class PretrainConfig:
     """Share of the run, after the warm-up, over which contexts become disjoint from the query."""
     self_contexts: float = 0.0
     """Share of the steps after that in which the query view is its own only context again: 0 asks for other
-    views alone, as in the paper, 1 is an autoencoder. The code then also keeps what no other view shows."""
+    views alone, as in the paper, 1 is an autoencoder. Meant to ask the code for what no other view shows."""
     prior_only: float = 0.0
     """Share of the run, from its start, that trains the prior's mean prediction, without posterior and
     KL: what the image needs must then come through r."""
