@@ -128,7 +128,9 @@ class Tiered(nn.Module):
 
     def forward(self, images: Tensor, viewpoints: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1], viewpoints (B, 7) -> (B, size)."""
-        return self.tier(self.base.standardise(self.base(images, viewpoints)))  # type: ignore[operator]
+        codes = self.base.standardise(self.base(images, viewpoints))  # type: ignore[operator]
+        with torch.autocast(codes.device.type, enabled=False):  # a tier is trained, and recalls, in float32
+            return self.tier(codes)
 
 
 def save_tier(

@@ -45,6 +45,16 @@ def test_it_is_the_tier_of_the_standardised_code(tier_folder: Path, trained_run:
     assert not torch.equal(encoder.feature_std, torch.ones(6))
 
 
+def test_it_computes_in_float32_where_images_are_seen_in_bfloat16(
+    tier_folder: Path, trained_run: Path
+) -> None:
+    encoder, base, shown = load_encoder(tier_folder), load_encoder(trained_run), views(4)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        codes, read = base.standardise(base(*shown)), encoder.standardise(encoder(*shown))
+    with torch.no_grad():
+        torch.testing.assert_close(read, encoder.recall(codes), rtol=1e-6, atol=1e-6)
+
+
 def test_a_tier_stands_on_a_tier(tier_folder: Path, scenes: tuple[Scenes, Scenes], tmp_path: Path) -> None:
     second = load_encoder(tier_folder)
     third = Tier(6, TierConfig(size=4, depth=0))
