@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 
 import pytest
@@ -16,6 +17,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts/ship_encoder.py"
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     spec = importlib.util.spec_from_file_location("ship_encoder", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -49,11 +51,14 @@ def figures(tmp_path: Path) -> Path:
         "run,probe_mlp_median_error,hand,1,0.0284,m\n"
         "run,probe_mlp_median_error,joint_6,1,0.58,rad\n"
         "run,floor,image,,1.0,\n"
+        "run,view_distance_ratio,code,1,0.54,1\n"
         "run,task_mlp_median_error,joint_6 in Pose-v0,1,0.2,rad\n"
         "run,task_own_ridge_median_error,hand in Pose-v0,1,0.0123,m\n"
         "run,task_own_mlp_median_error,target in Reach-v0,1,0.0271,m\n"
         "run,task_own_mlp_median_error,joint_6 in Reach-v0,1,0.13,rad\n"
         "other,probe_mlp_median_error,hand,1,0.5,m\n"
+        "chance,probe_guess_median_error,hand,1,0.316,m\n"
+        "chance,view_distance_ratio,code,1,1,1\n"
     )
     return folder
 
@@ -115,12 +120,31 @@ def test_a_tier_does_not_ship_alone(script: ModuleType, run: Path, figures: Path
         script.main(run, "mine", figures)
 
 
-def test_the_cards_rows(script: ModuleType, figures: Path) -> None:
-    assert script.card_rows(figures / "evaluation.csv", "run") == [
-        "| `prior_sample_psnr` | image | 3 | 28.0 dB |",
-        "| `probe_mlp_median_error` | hand | 1 | 2.8 cm |",
-        "| `probe_mlp_median_error` | joint_6 | 1 | 0.58 rad |",
-        "| `task_mlp_median_error` | joint_6 in Pose-v0 | 1 | 0.20 rad |",
-        "| `task_own_ridge_median_error` | hand in Pose-v0 | 1 | 1.2 cm |",
-        "| `task_own_mlp_median_error` | target in Reach-v0 | 1 | 2.7 cm |",
-    ]
+def test_the_cards_tables(script: ModuleType, figures: Path) -> None:
+    """Rows and columns of which nothing was measured are left out; a guess is of no checkpoint."""
+    assert script.card_tables(script.read_figures(figures / "evaluation.csv", "run")) == dedent(
+        """\
+        | drawn of another view, from | 3 views |
+        | --- | --- |
+        | PSNR of the image | 28.0 dB |
+
+        | read from one view, median error | without looking | MLP |
+        | --- | --- | --- |
+        | hand | 31.6 cm | 2.8 cm |
+        | joint_6 |  | 0.58 rad |
+
+        | read in tasks, median error | MLP of scenes | ridge of the task | MLP of the task |
+        | --- | --- | --- | --- |
+        | Reach-v0: target |  |  | 2.7 cm |
+        | Pose-v0: hand |  | 1.2 cm |  |
+        | Pose-v0: joint_6 | 0.20 rad |  |  |
+
+        | two views | value |
+        | --- | --- |
+        | distance of codes, same scene over another | 0.54 |"""
+    )
+
+
+def test_of_a_checkpoint_that_was_not_measured_there_is_no_card(script: ModuleType, figures: Path) -> None:
+    with pytest.raises(SystemExit, match=r"says nothing of mine, but of chance"):
+        script.read_figures(figures / "evaluation.csv", "mine")
