@@ -70,8 +70,9 @@ def run_suite(
     todo = [cell for cell in suite.cells if _is_to_do(cell_folder(folder, cell), options.retry_failed)]
     console.print(f"{len(suite.cells)} cells, {len(suite.cells) - len(todo)} ended before")
     if todo and options.ray is None:
-        about = duration(seconds_of(todo, made_in(folder)))
-        console.print(f"the others take about {about} on all cores of this machine")
+        slots = _slots(options, len(todo))
+        about = duration(seconds_of(todo, made_in(folder), slots))
+        console.print(f"the others take about {about} here, {slots} side by side")
     encoders = sorted({cell.encoder_name for cell in todo if cell.encoder})
     for encoder in encoders:
         check(encoder)
@@ -111,8 +112,7 @@ def _engine(options: RunOptions, jobs: int) -> Iterator[Engine]:
     """This machine's processes, or a Ray cluster; at most one slot a job."""
     with ProcessEach() as processes:
         if options.ray is None:
-            slots = min(options.workers or default_workers(), jobs)
-            yield Engine(processes, processes, work_on_cell, max(1, slots))
+            yield Engine(processes, processes, work_on_cell, _slots(options, jobs))
         else:
             work = RayCells(options.ray)
             slots = max(1, min(options.workers or work.slots, jobs))
@@ -123,6 +123,11 @@ def _engine(options: RunOptions, jobs: int) -> Iterator[Engine]:
                     threads.shutdown(wait=False, cancel_futures=True)
                     work.cancel()
                     raise
+
+
+def _slots(options: RunOptions, jobs: int) -> int:
+    """Processes side by side on this machine for so many jobs."""
+    return max(1, min(options.workers or default_workers(), jobs))
 
 
 def default_workers() -> int:

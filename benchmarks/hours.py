@@ -37,14 +37,14 @@ SMALL_SCENES = 1_000
 """Scenes below which a recipe is one for tests, and takes no time worth counting."""
 
 
-def seconds_of(cells: Iterable[Cell], made: Container[str] = ()) -> float:
-    """Wall time of all `cells` on all cores, with the encoders that they make for themselves, unless they are
-    `made`."""
+def seconds_of(cells: Iterable[Cell], made: Container[str] = (), workers: int | None = None) -> float:
+    """Wall time of `cells`, so many side by side, by default one a core, with the encoders that they make for
+    themselves, unless they are `made`."""
     cells = list(cells)
     work = sum(cell.steps / pace_of(cell) for cell in cells)
     names = {name for cell in cells if cell.encoder for name in lineage(cell.encoder_name)}
     work += 3600 * sum(_encoder_hours(name) for name in names if name not in made)
-    return work / usable_cores() / speed()
+    return work / min(workers or usable_cores(), usable_cores()) / speed()
 
 
 @cache

@@ -312,6 +312,15 @@ def test_workers_are_as_many_as_cores_and_memory_allow(
     assert engine.default_workers() == workers
 
 
+@pytest.mark.parametrize(("workers", "expected"), [(1, 1), (5, 3)])
+def test_it_says_how_many_cells_run_side_by_side(tmp_path: Path, workers: int, expected: int) -> None:
+    cells = tuple(Cell("t", "Reach-v0", "state", "ppo", "fixed", "", seed, 100) for seed in range(3))
+    shown = io.StringIO()
+    options = RunOptions(workers=workers, time_limit=0)  # nothing is started
+    engine.run_suite(Suite("three", cells), tmp_path, options, Console(file=shown, width=100))
+    assert f"here, {expected} side by side" in shown.getvalue()
+
+
 def test_an_encoder_that_is_not_there_is_named_before_anything_runs(tmp_path: Path) -> None:
     suite = Suite("two", (STATE, FROZEN._replace(encoder="nowhere")))
     with pytest.raises(CheckpointError, match="'nowhere' is neither a shipped encoder"):

@@ -53,3 +53,10 @@ def test_encoders_of_a_suites_own_are_counted_once(monkeypatch: pytest.MonkeyPat
     slow = hours.seconds_of(cells)
     monkeypatch.setattr(hours, "speed", lambda: 4.0)
     assert hours.seconds_of(cells) == slow / 4
+
+
+def test_fewer_workers_take_longer_and_more_than_cores_do_not_help() -> None:
+    cells = SUITES["quick"].cells
+    one, two, three = (hours.seconds_of(cells, workers=workers) for workers in (1, 2, 3))
+    assert one == 2 * two == 2 * hours.seconds_of(cells)
+    assert three == two
