@@ -1,5 +1,6 @@
 """The committed results say what the READMEs and the pages say of them."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from gqn_transfer.benchmarks.groups import Group, Panel, panels_of
 from gqn_transfer.benchmarks.records import CellRecord, read_suite
 from gqn_transfer.benchmarks.statistics import estimate, interquartile_mean, steps_to_threshold
 from gqn_transfer.benchmarks.suites import SUITES
+from gqn_transfer.encoder import available_encoders
 from gqn_transfer.envs.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -118,3 +120,51 @@ def test_tables_tell_what_was_found(page: str, records: list[CellRecord]) -> Non
         )
         assert row, f"no row of {group.method} in the table of {page}"
         assert row.groups() == in_words(group, panel.threshold)
+
+
+METHODS = read_suite(ROOT / "docs/results/methods")
+
+
+@pytest.mark.parametrize("panel", panels_of(METHODS), ids=lambda panel: panel.slug)
+def test_the_page_of_all_methods_tells_what_was_found(panel: Panel) -> None:
+    page = (ROOT / "docs/results/methods.md").read_text()
+    table = re.search(rf"^\| eyes, {panel.camera} camera \|.*?\n\n", page, re.M | re.S)
+    assert table, f"no table of the {panel.camera} camera"
+    for group in panel.groups:
+        row = re.search(
+            rf"^\| `{group.method}` \| ([\d.]+) \(.*\) \| (.+) \| ([\d.]+) \(.*\) \| ([\d,]+) \|$",
+            table[0],
+            re.M,
+        )
+        assert row, f"no row of {group.method} in the table of {panel.title}"
+        times = group.times(panel.threshold)
+        steps = ", ".join(f"{time:,.0f}" for time in times)
+        if not np.isfinite(times).any():
+            steps = f"not in {group.budget:,.0f}"
+        assert row.groups()[:3] == (f"{group.final_scores.mean():.3f}", steps, f"{group.areas.mean():.3f}")
+
+
+def errors_in_words(figures: dict[tuple[str, str, str], float], checkpoint: str, probe: str) -> str:
+    """Of hand, target and object, as far as they were measured."""
+    found = [figures.get((checkpoint, f"probe_{probe}", what)) for what in ("hand", "target", "object")]
+    return ", ".join(f"{100 * error:.1f}" for error in found if error is not None) + " cm"
+
+
+@pytest.mark.parametrize("name", available_encoders())
+def test_the_page_of_encoders_tells_what_their_evaluations_found(name: str) -> None:
+    with (ROOT / "docs/results" / name / "evaluation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    figures = {
+        (row["checkpoint"], row["figure"].removesuffix("_median_error"), row["part"]): float(row["value"])
+        for row in rows
+        if row["contexts"] == "1"
+    }
+    page = (ROOT / "docs/results/encoders.md").read_text()
+    places = " | ".join(errors_in_words(figures, name, probe) for probe in ("mlp", "ridge"))
+    joint, ratio = figures[name, "probe_mlp", "joint_6"], figures[name, "view_distance_ratio", "code"]
+    assert f"| `{name}` | {places} | {joint:.2f} rad | {ratio:.2f} |\n" in page
+    guess = errors_in_words(figures, "chance", "guess")
+    assert (
+        f"| without looking | {guess} | | {figures['chance', 'probe_guess', 'joint_6']:.2f} rad | 1 |\n"
+        in page
+    )
