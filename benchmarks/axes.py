@@ -78,10 +78,11 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float], str]])
     for (text, (x, y), method), place in zip(ends, places, strict=True):
         style = STYLES.get(method, OTHER)
         axes.annotate(
-            "", (x, y), xytext=(1.09, place), textcoords="axes fraction", annotation_clip=False,
+            "", (x, y), xytext=(1.05, place), textcoords="axes fraction", annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-", "color": style.color, "linewidth": 0.6, "alpha": 0.55,
-                "shrinkA": 1, "shrinkB": 2,
+                "linestyle": (0, (1, 3)),  # a plain line looks like more of the curve
+                "shrinkA": 4, "shrinkB": 2,
             },
             gid=GID + method,
         )  # fmt: skip
