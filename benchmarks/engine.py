@@ -1,4 +1,4 @@
-"""Runs a suite: encoders and cells side by side, as many as there are slots; goes on whatever happens to one.
+"""Runs a suite: encoders and cells side by side, as many as there are slots, here or on a Ray cluster.
 
 Several commands may run one suite in one folder: what one of them has claimed the others leave to it.
 """
@@ -6,40 +6,30 @@ Several commands may run one suite in one folder: what one of them has claimed t
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from .artefacts import check, existing, lineage, made_in, pretraining_frames, recipe_of
+from .artefacts import check, made_in
 from .cell_files import cell_folder, failed, finished
-from .cells import Cell, Suite
-from .claims import free_if_left
-from .hours import pace_of, seconds_of
+from .cells import Suite
+from .hours import seconds_of
+from .job_queue import PATIENCE, Engine, JobQueue, in_order, time_is_up
 from .limits import usable_cores, usable_memory
 from .processes import ProcessEach
 from .progress import Progress, progress_of
 from .provenance import provenance
 from .ray_engine import RayCells
 from .ray_options import RayOptions
-from .run_cell import How, Source
 from .shown import Shown, duration
-from .work import Outcome, failure, give_up, place_of, plan, render_scenes, work_on_cell, work_on_encoder
+from .work import plan, render_scenes, work_on_cell
 
-Job = Cell | str
-"""A cell to run, or the name of an encoder to train."""
-TICK = 1.0
-"""Seconds between two looks at what is running."""
 CELL_MEMORY = 2.5e9
 """Bytes that a cell may need."""
-PATIENCE = 5.0
-"""Seconds before asking again for what another command has."""
 
 
 @dataclass(frozen=True)
@@ -85,26 +75,9 @@ def run_suite(
         _engine(options, len(todo)) as engine,
         Shown(suite.cells, folder, console, engine.slots) as shown,
     ):
-        queue = _Queue(engine, folder, facts, until, shown, options.tensorboard)
+        queue = JobQueue(engine, folder, facts, until, shown, options.tensorboard)
         queue.run(in_order(todo))
     return progress_of(suite.cells, folder)
-
-
-def time_is_up(until: float | None) -> bool:
-    """True after `until`, by the clock that only rises; never where it is None."""
-    return until is not None and time.monotonic() > until
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What jobs run on."""
-
-    encoders: Executor
-    cells: Executor
-    work: Callable[..., Outcome]
-    """Runs a cell, as `work_on_cell` does."""
-    slots: int
-    """Jobs at once."""
 
 
 @contextmanager
@@ -137,137 +110,3 @@ def default_workers() -> int:
 
 def _is_to_do(place: Path, retry_failed: bool) -> bool:
     return not finished(place) and (retry_failed or not failed(place))
-
-
-def in_order(cells: Sequence[Cell]) -> list[Job]:
-    """The cells with their encoders, seed by seed: a suite that is stopped has whole seeds to compare.
-
-    Of a seed its encoders come first, then cells that wait for none to be made, then the others; those that
-    take long before those that do not, so that all cores have work to the end.
-    """
-    jobs: dict[Job, None] = {}  # each once, an encoder where it is needed first
-    for seed in sorted({cell.seed for cell in cells}):
-        own = [cell for cell in cells if cell.seed == seed]
-        jobs |= dict.fromkeys(cell.encoder_name for cell in own if cell.encoder)
-        own.sort(key=lambda cell: (_waits(cell), -cell.steps / pace_of(cell)))
-        jobs |= dict.fromkeys(own)
-    return list(jobs)
-
-
-def _waits(cell: Cell) -> bool:
-    """True for one whose encoder has to be made."""
-    return bool(cell.encoder) and recipe_of(cell.encoder_name) is not None
-
-
-def _claimed_by(job: Job) -> list[Job]:
-    """What work on it claims: an encoder is made with what it starts from."""
-    return [name for name in lineage(job) if existing(name) is None] if isinstance(job, str) else [job]
-
-
-class _Queue:
-    """Jobs that wait, jobs that run, and the encoders that are there already."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        folder: Path,
-        facts: dict[str, Any],
-        until: float | None,
-        shown: Shown,
-        tensorboard: bool = False,
-    ) -> None:
-        self.engine, self.folder, self.facts = engine, folder, facts
-        self.until, self.shown, self.tensorboard = until, shown, tensorboard
-        self.cells: list[Cell] = []
-        self.running: dict[Future[Any], Job] = {}
-        self.ready: dict[str, Source] = {}
-        self.not_before: dict[Job, float] = {}
-        self.failures = {cell: failure(cell_folder(folder, cell)) for cell in shown.cells}
-
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Until every job has ended or the time is up."""
-        self.cells = [job for job in jobs if not isinstance(job, str)]
-        waiting = [job for job in jobs if not self._is_there(job)]
-        place = {job: number for number, job in enumerate(jobs)}
-        while waiting or self.running:
-            if time_is_up(self.until):
-                waiting = []
-            self._start(waiting)
-            for future in self._ended():
-                job = self.running.pop(future)
-                outcome = self._outcome(job, future)
-                if outcome is Outcome.BUSY:
-                    self._come_back(job)
-                    waiting.append(job)
-                    waiting.sort(key=place.__getitem__)  # where it stood
-                elif not isinstance(job, str):
-                    self.shown.cell(job, outcome)
-                elif isinstance(outcome, Outcome):  # stopped or failed: its cells cannot begin
-                    waiting = [one for one in waiting if isinstance(one, str) or one.encoder_name != job]
-                else:
-                    self.ready[job] = outcome
-                    self.shown.line(f"encoder {job}", "ready")
-            self.shown.update()
-
-    def _is_there(self, job: Job) -> bool:
-        """True for an encoder that need not be made, which is ready from now on."""
-        there = existing(job) if isinstance(job, str) else None
-        if there is not None:
-            self.ready[str(job)] = there
-        return there is not None
-
-    def _start(self, waiting: list[Job]) -> None:
-        """Fill free slots with jobs that can begin now."""
-        for job in list(waiting):
-            if len(self.running) >= self.engine.slots:
-                return
-            if self._can_begin(job):
-                waiting.remove(job)
-                self.running[self._submit(job, waiting)] = job
-
-    def _can_begin(self, job: Job) -> bool:
-        """True if nothing is in its way. What others have is looked at from here, where looks are
-        remembered: a worker is a new process, that has seen no claim stand still."""
-        encoder_is_there = isinstance(job, str) or not job.encoder or job.encoder_name in self.ready
-        if not encoder_is_there or time.monotonic() < self.not_before.get(job, 0.0):
-            return False
-        if all(free_if_left(place_of(each, self.folder)) for each in _claimed_by(job)):
-            return True
-        self._come_back(job)
-        return False
-
-    def _come_back(self, job: Job) -> None:
-        """Another command has it: ask again later."""
-        self.not_before[job] = time.monotonic() + PATIENCE
-
-    def _submit(self, job: Job, waiting: Sequence[Job]) -> Future[Any]:
-        seconds = None if self.until is None else max(0.0, self.until - time.monotonic())
-        if isinstance(job, str):
-            others = sum(self._can_begin(one) for one in waiting) + len(self.running)
-            threads = max(1, usable_cores() // min(self.engine.slots, 1 + others))
-            return self.engine.encoders.submit(work_on_encoder, job, self.folder, threads, seconds)
-        encoder = self.ready.get(job.encoder_name)
-        frames = pretraining_frames(encoder) if encoder else 0
-        how = How(frames, self.facts, seconds, self.tensorboard, self.failures[job])
-        return self.engine.cells.submit(self.engine.work, job, self.folder, encoder, how)
-
-    def _ended(self) -> list[Future[Any]]:
-        if not self.running:
-            time.sleep(TICK / 10)
-            return []
-        return list(wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED).done)
-
-    def _outcome(self, job: Job, future: Future[Any]) -> Any:
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            why = "its process was killed: out of memory? `--retry-failed` goes on from its last evaluation"
-        except Exception as error:
-            why = "".join(traceback.format_exception(error))
-        if not isinstance(job, str):
-            return give_up(job, self.folder, why)
-        self.shown.line(f"encoder {job}", f"[red]failed[/red]: {why.strip().splitlines()[-1]}")
-        for cell in self.cells:
-            if cell.encoder_name == job and not finished(cell_folder(self.folder, cell)):
-                give_up(cell, self.folder, f"its encoder {job} failed:\n{why}")
-        return Outcome.FAILED

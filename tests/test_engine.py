@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gqn_transfer.benchmarks import claims, engine, run_cell, work
+from gqn_transfer.benchmarks import claims, engine, job_queue, run_cell, work
 from gqn_transfer.benchmarks.cell_files import cell_folder, finished
 from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.claims import lock_of
 from gqn_transfer.benchmarks.curves import read_curve
-from gqn_transfer.benchmarks.engine import Engine, RunOptions
+from gqn_transfer.benchmarks.engine import RunOptions
+from gqn_transfer.benchmarks.job_queue import Engine, JobQueue, in_order
 from gqn_transfer.benchmarks.overrides import Overrides, overridden
 from gqn_transfer.benchmarks.processes import ProcessEach
 from gqn_transfer.benchmarks.progress import Progress, progress_in
@@ -63,7 +64,7 @@ def test_seed_by_seed_long_cells_first_and_last_those_that_wait() -> None:
             ("pixels", "", 18),
         )
     ]  # fmt: skip
-    names = [job if isinstance(job, str) else (job.seed, job.steps) for job in engine.in_order(cells)]
+    names = [job if isinstance(job, str) else (job.seed, job.steps) for job in in_order(cells)]
     first = ["reach-gqn-seed0", "jaco-small", (0, 18), (0, 20), (0, 10), (0, 30)]  # pixels are slow
     assert names == [*first, "reach-gqn-seed1", (1, 18), (1, 20), (1, 10), (1, 30)]
 
@@ -126,9 +127,9 @@ def test_an_interrupted_cell_is_run_again_to_the_same_curve(smoke: Path, tmp_pat
 
 def queue_of(
     folder: Path, pool: Executor, slots: int, cells: Sequence[Cell], until: float | None = None
-) -> engine._Queue:
+) -> JobQueue:
     shown = Shown(cells, folder, Console(file=io.StringIO()))
-    return engine._Queue(Engine(pool, pool, engine.work_on_cell, slots), folder, {}, until, shown)
+    return JobQueue(Engine(pool, pool, engine.work_on_cell, slots), folder, {}, until, shown)
 
 
 STATE, _, FROZEN = SMOKE.cells
@@ -152,9 +153,9 @@ def test_cells_without_an_encoder_do_not_wait_for_one(
             free_cell_ran.set()
         return Outcome.DONE
 
-    monkeypatch.setattr(engine, "work_on_encoder", train)
+    monkeypatch.setattr(job_queue, "work_on_encoder", train)
     monkeypatch.setattr(engine, "work_on_cell", work)
-    monkeypatch.setattr(engine, "pretraining_frames", lambda _: 0)
+    monkeypatch.setattr(job_queue, "pretraining_frames", lambda _: 0)
     with ThreadPoolExecutor(2) as pool:
         queue_of(tmp_path, pool, 2, (STATE, FROZEN)).run(["smoke-gqn", STATE, FROZEN])
     assert order == ["state", "smoke-gqn", "gqn-frozen"]
@@ -168,7 +169,7 @@ def test_what_another_command_has_is_asked_for_again(tmp_path: Path, monkeypatch
         return Outcome.BUSY if asked == [0] else Outcome.DONE
 
     monkeypatch.setattr(engine, "work_on_cell", work)
-    monkeypatch.setattr(engine, "PATIENCE", 0.2)
+    monkeypatch.setattr(job_queue, "PATIENCE", 0.2)
     cells = (STATE, STATE._replace(seed=1))
     with ThreadPoolExecutor(1) as pool:
         queue_of(tmp_path, pool, 1, cells).run(cells)
@@ -206,7 +207,7 @@ def test_scenes_that_another_command_renders_are_not_waited_for_beyond_the_time(
 def test_cells_of_an_encoder_that_was_not_ready_in_time_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "work_on_encoder", lambda *_: Outcome.STOPPED)
+    monkeypatch.setattr(job_queue, "work_on_encoder", lambda *_: Outcome.STOPPED)
     with ThreadPoolExecutor(1) as pool:
         queue_of(tmp_path, pool, 1, (FROZEN,)).run(["smoke-gqn", FROZEN])
     assert not (tmp_path / "cells").exists()
@@ -334,7 +335,7 @@ def test_an_encoder_that_fails_fails_its_cells_and_no_others(
     def fail(*_: object) -> None:
         raise RuntimeError("no scenes")
 
-    monkeypatch.setattr(engine, "work_on_encoder", fail)
+    monkeypatch.setattr(job_queue, "work_on_encoder", fail)
     with ThreadPoolExecutor(2) as pool:
         queue_of(tmp_path, pool, 2, (STATE, FROZEN)).run(["smoke-gqn", FROZEN, STATE])
     assert finished(cell_folder(tmp_path, STATE))
@@ -351,7 +352,7 @@ def test_an_encoder_that_fails_leaves_earlier_failures_as_they_are(
 
     earlier = FROZEN._replace(seed=1)
     write_json(cell_folder(tmp_path, earlier) / "done.json", {"failed": "a traceback"})
-    monkeypatch.setattr(engine, "work_on_encoder", fail)
+    monkeypatch.setattr(job_queue, "work_on_encoder", fail)
     with ThreadPoolExecutor(1) as pool:
         queue_of(tmp_path, pool, 1, (FROZEN, earlier)).run(["smoke-gqn", FROZEN])
     assert read_json(cell_folder(tmp_path, earlier) / "done.json") == {"failed": "a traceback"}
@@ -362,7 +363,7 @@ def test_a_stage_takes_over_what_it_stands_on(tmp_path: Path, monkeypatch: pytes
     """Its own claim and that of the encoder that it starts from, which is made with it; none for one that
     ships."""
     looked_at: list[str] = []
-    monkeypatch.setattr(engine, "free_if_left", lambda place: looked_at.append(place.name) or True)
+    monkeypatch.setattr(job_queue, "free_if_left", lambda place: looked_at.append(place.name) or True)
     on_own, on_shipped = FOR_SIZES[0].stage(40).name, Sources(SOURCES).stage(30).name
     with ThreadPoolExecutor(1) as pool:
         queue = queue_of(tmp_path, pool, 1, ())
@@ -381,10 +382,10 @@ def test_an_encoder_has_all_cores_where_nothing_else_can_run(
         given.append(threads)
         return tmp_path
 
-    monkeypatch.setattr(engine, "work_on_encoder", train)
+    monkeypatch.setattr(job_queue, "work_on_encoder", train)
     monkeypatch.setattr(engine, "work_on_cell", lambda *_: Outcome.DONE)
-    monkeypatch.setattr(engine, "pretraining_frames", lambda _: 0)
-    monkeypatch.setattr(engine, "usable_cores", lambda: 2)
+    monkeypatch.setattr(job_queue, "pretraining_frames", lambda _: 0)
+    monkeypatch.setattr(job_queue, "usable_cores", lambda: 2)
     with ThreadPoolExecutor(2) as pool:
         queue_of(tmp_path, pool, 2, (FROZEN, *beside)).run(["smoke-gqn", FROZEN, *beside])
     assert given == [threads]
@@ -395,7 +396,7 @@ def test_another_machines_claim_that_stands_still_is_taken_over(
 ) -> None:
     """As after a restart of this one: workers are new processes, which have seen nothing stand still."""
     monkeypatch.setattr(claims, "STALE", 0.5)
-    monkeypatch.setattr(engine, "PATIENCE", 0.2)
+    monkeypatch.setattr(job_queue, "PATIENCE", 0.2)
     place = cell_folder(tmp_path, STATE)
     place.parent.mkdir()
     owner = {"token": "other", "machine": "elsewhere", "pid": 1, "started": "1", "count": 7}
