@@ -201,9 +201,9 @@ def source(
         out: Folder of the stage; the encoder appears in out/encoder, a curve for each task beside it.
         scenes: Folder that `gqn-bench scenes` wrote: rendering goes on on these, codes are scaled on them.
         tasks: They share the encoder, each with a head of its own: Reach-v0 Grasp-v0 ...
-        encoder: What they start from: a shipped name or a checkpoint's folder.
-        steps: Environment steps of each task.
-        rendering: The GQN's bound stays on as a loss beside the tasks'.
+        encoder: What they start from, a shipped name or a folder; one that draws if rendering goes on.
+        steps: Environment steps of each task, a multiple of 20,000.
+        rendering: The GQN's bound stays on as a loss beside the tasks', unless there is a tier.
         tier: Length of a second representation that the tasks train instead, on the frozen encoder.
         tier_bottleneck: Weight, in the tasks' loss, of the nats by which it differs from noise.
         tier_history: How many last steps it reads.

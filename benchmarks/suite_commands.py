@@ -173,10 +173,10 @@ def tune(
     family: str = "small",
     workers: int | None = None,
 ) -> None:
-    """Search settings for each method with the same budget, on seeds that no result uses.
+    """Search settings of methods with the same budget each, on seeds that no result uses.
 
     Args:
-        methods: What to tune; by default pixels-aug, gqn-frozen, random-frozen and ae-frozen.
+        methods: Any of pixels-aug, gqn-frozen, random-frozen and ae-frozen; by default all.
         out: Folder for METHOD.csv with all trials, and for their cells. What is finished is skipped.
         trials: Settings tried for each method; the first are those that hold without tuning.
         steps: Environment steps of a trial.

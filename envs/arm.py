@@ -37,7 +37,8 @@ class ArmEnv(gymnasium.Env[Observation, np.ndarray]):
     (H, W, 6) and (14,). `obs="state"`: state float32
     (60,), see `state.STATE_COLUMNS`, and the same goal.
 
-    `info`: `success` and `is_success` (the task's condition at this step) and `reward_terms`.
+    `info`: `success` and `is_success` (the task's condition has held for its `hold_steps`, this step
+    included) and `reward_terms`.
     Other arguments: see `Setting`. `task` is a name of `TASKS` or a `Task` of your own.
     """
 

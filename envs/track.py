@@ -25,8 +25,8 @@ class Track(Task):
     inside the workspace box; eight places around it are reachable without contact, one from the next, and
     the first within 60 % of the horizon at full speed.
     Observation, action, randomisation: see `ArmEnv` and `Setting`; the goal is zero.
-    Dense and sparse reward: as in Reach. Success: the hand has been within 5 cm of the target's centre for
-    the last 10 steps.
+    Dense reward: as in Reach; sparse: 1 while it succeeds. Success: the hand has been within 5 cm of the
+    target's centre for the last 10 steps.
 
     Version History
         v0: first version.

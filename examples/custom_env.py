@@ -6,6 +6,7 @@ A ball is to be rolled onto a red mark. Any MuJoCo model with a camera will do: 
 an image and the camera's viewpoint, and for its training the same scene seen from several cameras.
 """
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ from gqn_transfer.pretrain import pretrain
 from gqn_transfer.scenes import Scenes, finish, write_shard
 
 SIZE, STEPS = 64, 40
+WHERE = {"scene_centre": (0.0, 0.0, 0.1), "scene_radius": 0.6}
+"""Metres: the middle of what views tell about, and how far from it, along each axis, things may be."""
 WORLD = """
 <mujoco>
   <visual><global offwidth="64" offheight="64"/></visual>
@@ -118,7 +121,8 @@ def main(folder: str, scenes: int = 2000, preset: str = "cpu-30min", steps: int 
     """Collect, pretrain, learn."""
     place, rng = Path(folder), np.random.default_rng(0)
     train, test = (collect(place / split, scenes, 4, rng) for split in ("train", "test"))
-    encoder = pretrain(PRESETS[preset], train, test, place / "run").encoder  # as `gqn-bench pretrain` does
+    config = dataclasses.replace(PRESETS[preset], model=dataclasses.replace(PRESETS[preset].model, **WHERE))
+    encoder = pretrain(config, train, test, place / "run").encoder  # as `gqn-bench pretrain` does
     venv = EncodedVecEnv(DummyVecEnv([Ball] * 4), encoder)
     return PPO("MultiInputPolicy", venv, n_steps=128, batch_size=128, seed=0, verbose=1).learn(steps)
 

@@ -32,7 +32,7 @@ LABELS = 5
 
 
 class Question(NamedTuple):
-    """B codes, and for each a view of its scene that no context showed (save in the warm-up)."""
+    """B codes, and for each a view of its scene: one that no context showed, or the only context."""
 
     r: Tensor
     """(B, C[, h, w]), the sum over contexts."""

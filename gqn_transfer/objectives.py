@@ -28,8 +28,8 @@ class SceneTensors(NamedTuple):
 class Objective(nn.Module):
     """A GQN, and the decoders that its codes are trained for.
 
-    Outside the warm-up the query is never among the contexts. Where no decoder asks about a view, every
-    view of a batch is the only context of a scene of its own.
+    The query is its own only context, with the schedule's probability of that, or not among the contexts.
+    Where no decoder asks about a view, every view of a batch is the only context of a scene of its own.
     """
 
     def __init__(

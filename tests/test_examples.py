@@ -20,6 +20,7 @@ from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.scene_factory import ScenesConfig, make_scenes
 from gqn_transfer.benchmarks.suites import SUITES, with_encoder
 from gqn_transfer.benchmarks.transfer_suites import TRANSFER_SUITES
+from gqn_transfer.files import read_json
 from gqn_transfer.presets import PRESETS, preset_named
 from gqn_transfer.pretrain import pretrain
 
@@ -57,9 +58,18 @@ def test_custom_agent(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_custom_env(tmp_path: Path) -> None:
-    agent = load("custom_env").main(str(tmp_path), scenes=8, preset="tiny", steps=512)
-    assert set(agent.observation_space.spaces) == {"representation", "viewpoint"}
-    assert agent.num_timesteps == 512
+    """In a process of its own: MuJoCo chooses how it renders when it is first imported."""
+    code = """
+import sys, custom_env
+agent = custom_env.main(sys.argv[1], scenes=8, preset="tiny", steps=512)
+print(*sorted(agent.observation_space.spaces), agent.num_timesteps)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "representation viewpoint 512"
+    model = read_json(tmp_path / "run/encoder/checkpoint.json")["config"]["model"]
+    assert (model["scene_centre"], model["scene_radius"]) == ([0.0, 0.0, 0.1], 0.6)
 
 
 def test_your_own_encoder(capsys: pytest.CaptureFixture[str]) -> None:
