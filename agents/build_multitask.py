@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
@@ -86,9 +87,17 @@ def make_multitask_agent(
     _check(venv, sharing, own)
     agent = _blank(venv, encoder, seed, device, sharing, {**ALGORITHMS["ppo"].settings, **own})
     fit_heads(agent)
-    venv.seed(environment_seed(seed))
+    venv.seed(environment_seed(own_seed(seed)))
     agent.recipe = Recipe(METHOD, "ppo", seed, asdict(sharing) | own, _mark(encoder))
     return agent
+
+
+def own_seed(seed: int) -> int:
+    """Of an agent of several tasks: it has other weights and episodes than an agent of one task with `seed`.
+
+    Else a new task would begin with the very head that its encoder was trained with, and meet its episodes.
+    """
+    return int(np.random.SeedSequence([seed, 5]).generate_state(1)[0] % 2**31)
 
 
 def add_rendering(agent: MultiTaskPPO, model: GQN, scenes: SceneSource, weight: float = 1.0) -> None:
@@ -131,7 +140,7 @@ def add_task(agent: MultiTaskPPO, task: str, venv: VecEnv, beside: bool = True) 
     grown.recipe = dataclasses.replace(agent.recipe, settings=asdict(sharing) | own)
     _hand_on(agent, grown)
     fit_heads(grown, task)
-    mixed.seed(environment_seed(agent.recipe.seed) + SEED_DISTANCE * (len(sharing.heads) - 1))
+    mixed.seed(environment_seed(own_seed(agent.recipe.seed)) + SEED_DISTANCE * (len(sharing.heads) - 1))
     grown.num_timesteps, grown._n_updates = agent.num_timesteps, agent._n_updates
     return grown
 
@@ -207,7 +216,8 @@ def _blank(
         },
     }  # fmt: skip
     return MultiTaskPPO(
-        MultiTaskPolicy, venv, sharing.surgery, sharing.teach, policy_kwargs=policy, seed=seed,
+        MultiTaskPolicy, venv, sharing.surgery, sharing.teach, policy_kwargs=policy,
+        seed=own_seed(seed),
         device=device, **{**settings, "batch_size": batch},
     )  # fmt: skip
 

@@ -22,6 +22,8 @@ ALONE = "gqn-finetune"
 """The method of a source task by itself."""
 SOUND = 0.8
 """Share of what a task learns alone from which on a stage is sound; below it transfer is not measured."""
+LEARNED = 0.2
+"""Success of a task by itself below which it is not learned in these steps, and a share of it is noise."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]
         for task in alike[0].finals:
             together = float(np.mean([run.finals[task] for run in alike]))
             alone = _alone(task, alike[0], panels) if alike[0].taught else float("nan")
-            share = together / alone if alone else float("nan")
+            share = together / alone if alone >= LEARNED else float("nan")
             rows.append(
                 {
                     "stage": pattern.removesuffix(SEED),
@@ -76,12 +78,20 @@ def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]
                     "success": number_text(together),
                     "alone": number_text(alone),
                     "share": number_text(share, 2),
-                    "sound": "" if np.isnan(share) else "yes" if share >= SOUND else "no",
+                    "sound": _is_sound(share, alone),
                     "mean_cosine": number_text(float(np.mean([run.cosine for run in alike])), 2),
                     "conflicts": number_text(float(np.mean([run.conflicts for run in alike])), 2),
                 }
             )
     return rows
+
+
+def _is_sound(share: float, alone: float) -> str:
+    if np.isnan(alone):
+        return ""
+    if np.isnan(share):
+        return "not learned alone"
+    return "yes" if share >= SOUND else "no"
 
 
 def turn_rows(runs: Sequence[SourceRun]) -> list[Row]:

@@ -3,6 +3,8 @@ its code is larger, or that a second representation stands on it (docs/decisions
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -78,12 +80,27 @@ def transfer(
     )  # fmt: skip
 
 
+def shared(suites: Mapping[str, Suite], name: str) -> dict[str, Suite]:
+    """The suites; cells that several of them have are cells of suite `name`, so that a folder has them once."""
+
+    def common(cell: Cell) -> Cell:
+        return cell._replace(suite=name)
+
+    times = Counter(common(cell) for suite in suites.values() for cell in suite.cells)
+    return {
+        key: dataclasses.replace(
+            suite, cells=tuple(common(cell) if times[common(cell)] > 1 else cell for cell in suite.cells)
+        )
+        for key, suite in suites.items()
+    }
+
+
 def new_tasks(*tasks: str, budgets: Mapping[str, int] = SMALL_BUDGETS) -> dict[str, int]:
     """Task -> steps, of these tasks."""
     return {task: budgets[task] for task in tasks}
 
 
-SMALL_SUITES: Mapping[str, Suite] = MappingProxyType(
+SMALL_SUITES = shared(
     {
         "sources-small": Suite(
             "what every source task learns by itself, as a measure of learning them together",
@@ -125,10 +142,11 @@ SMALL_SUITES: Mapping[str, Suite] = MappingProxyType(
                 ],
             ),
         ),
-    }
+    },
+    "transfer-small",
 )
 """For two cores."""
-FULL_SUITES: Mapping[str, Suite] = MappingProxyType(
+FULL_SUITES = shared(
     {
         "tasks": Suite(
             "transfer, for a GPU: each of six tasks from an encoder that 0, 1, 2, 4 or all others trained on",
@@ -180,7 +198,8 @@ FULL_SUITES: Mapping[str, Suite] = MappingProxyType(
                 FULL_SEEDS,
             ),
         ),
-    }
+    },
+    "transfer",
 )
 """For a machine with a GPU."""
 TRANSFER_SUITES: Mapping[str, Suite] = MappingProxyType({**SMALL_SUITES, **FULL_SUITES})

@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
 from gqn_transfer.agents import build_multitask
-from gqn_transfer.agents.build import environment_seed
+from gqn_transfer.agents.build import environment_seed, make_agent
 from gqn_transfer.agents.build_multitask import (
     add_rendering,
     add_task,
@@ -97,6 +97,23 @@ def test_other_spaces_are_refused() -> None:
 # Heads.
 
 
+def test_an_agent_of_one_task_with_the_same_seed_has_none_of_their_weights_and_episodes(
+    mixed: MixedVecEnv,
+) -> None:
+    """Else a new task would begin with the head that its encoder was trained with."""
+    alone = make_agent(
+        "gqn-finetune", environments(("Reach-v0",))["Reach-v0"], encoder=Encoder.untrained(SIZES), seed=0
+    )
+    several = agent_on(mixed, head_width=alone.policy.net_arch["pi"][0])
+    drawn = [weight for weight in alone.policy.parameters() if weight.dim() == 2]
+    for name, weight in several.policy.heads.named_parameters():
+        twins = [one for one in drawn if one.shape == weight.shape]
+        assert twins or weight.dim() == 1, name
+        assert not any(torch.equal(one, weight) for one in twins), name
+    starts = [each.get_env().reset()["image"][:2] for each in (several, alone)]
+    assert (starts[0] != starts[1]).any(), "images of Reach"
+
+
 def test_each_row_is_answered_by_the_head_of_its_task(mixed: MixedVecEnv) -> None:
     agent = agent_on(mixed)
     observations, _ = agent.policy.obs_to_tensor(mixed.reset())
@@ -125,7 +142,7 @@ def test_environments_have_seeds_of_their_own(mixed: MixedVecEnv, monkeypatch: p
     seeds: list[int] = []
     monkeypatch.setattr(mixed, "seed", seeds.append)
     agent_on(mixed)
-    assert seeds[-1] == environment_seed(0) >= 2**31
+    assert seeds[-1] == environment_seed(build_multitask.own_seed(0)) >= 2**31
 
 
 def test_eyes_are_handed_uint8(mixed: MixedVecEnv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +277,7 @@ def test_an_added_task_has_seeds_of_its_own_and_generators_go_on(
     monkeypatch.setattr(MixedVecEnv, "seed", lambda _, seed: seeds.append(seed))
     (venv,) = environments(("Press-v0",)).values()
     grown = add_task(agent, "Press-v0", SceneCollector(venv, np.random.default_rng(0)))
-    assert seeds[-1] == environment_seed(0) + 2 * build_multitask.SEED_DISTANCE
+    assert seeds[-1] == environment_seed(build_multitask.own_seed(0)) + 2 * build_multitask.SEED_DISTANCE
     assert grown.surgery_rng is agent.surgery_rng
     assert grown.auxiliary.rng is agent.auxiliary.rng
 

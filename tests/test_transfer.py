@@ -208,16 +208,16 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     (alone,) = grid("s", ["Reach-v0"], ["fixed"], {"gqn-finetune": STEPS}, [30])
     cell = alone._replace(encoder=CORE)
     other = cell._replace(steps=2 * STEPS, seed=31)
-    for each, success in ((cell, 0.8), (other, 0.1)):
+    for each, success in ((cell, 0.8), (other, 0.1), (cell._replace(task="Pose-v0"), 0.1)):
         place = tmp_path / "cells" / each.name
         write_json(place / "config.json", {"cell": each.as_json})
         append_row(place / "curve.csv", CurveRow(each.steps, success, 1.0, 0.0, 50, 1.0))
         write_json(place / "done.json", {"env_steps": each.steps})
     rows = source_rows(read_sources(tmp_path), panels_of(read_suite(tmp_path)))
     assert [(row["task"], row["success"]) for row in rows] == [(task, "0.500") for task in SOURCES]
-    assert [row["alone"] for row in rows] == ["0.800", "", ""]
+    assert [row["alone"] for row in rows] == ["0.800", "", "0.100"]
     assert [row["share"] for row in rows] == ["0.62", "", ""]
-    assert [row["sound"] for row in rows] == ["no", "", ""]
+    assert [row["sound"] for row in rows] == ["no", "", "not learned alone"]
     assert rows[0]["stage"] == stages.Sources(SOURCES).pattern.removesuffix("-seed{seed}")
     assert (rows[0]["seeds"], rows[0]["mean_cosine"], rows[0]["conflicts"]) == ("2", "0.10", "0.30")
     page = write_report(tmp_path)

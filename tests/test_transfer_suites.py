@@ -9,7 +9,7 @@ from gqn_transfer.agents.knobs import Knobs
 from gqn_transfer.agents.vector import as_sb3
 from gqn_transfer.benchmarks import artefacts
 from gqn_transfer.benchmarks.artefacts import Recipe, SourceRecipe
-from gqn_transfer.benchmarks.cells import Cell
+from gqn_transfer.benchmarks.cells import Cell, Suite
 from gqn_transfer.benchmarks.stages import (
     ALL_SOURCES,
     CORE,
@@ -22,7 +22,7 @@ from gqn_transfer.benchmarks.stages import (
     TIER,
     Sources,
 )
-from gqn_transfer.benchmarks.transfer_suites import EQUAL_WIDTH, TRANSFER_SUITES
+from gqn_transfer.benchmarks.transfer_suites import EQUAL_WIDTH, FULL_SUITES, SMALL_SUITES, TRANSFER_SUITES
 from gqn_transfer.encoder import Encoder, load_encoder, tiered
 from gqn_transfer.envs.vector import ArmVectorEnv
 from gqn_transfer.tier import Tier
@@ -54,6 +54,15 @@ def test_every_arm_runs_on_every_task_with_every_seed(suite: str) -> None:
     assert set(arms.values()) == {2 * 3}
     assert len({cell.steps for cell in cells}) == 1
     assert {"state", "pixels"} <= {cell.method for cell in cells}
+
+
+@pytest.mark.parametrize("suites", [SMALL_SUITES, FULL_SUITES], ids=["small", "full"])
+def test_a_cell_of_several_suites_runs_once_in_their_folder(suites: dict[str, Suite]) -> None:
+    cells = [cell for suite in suites.values() for cell in suite.cells]
+    apart = {cell.name for cell in cells}
+    assert len(apart) == len({cell._replace(suite="") for cell in cells}) < len(cells)
+    for name, suite in suites.items():
+        assert any(cell.suite == name for cell in suite.cells), "by which its contrasts are found"
 
 
 def test_a_seed_has_a_stage_of_its_own_and_all_share_what_it_is() -> None:
