@@ -47,7 +47,7 @@ class Findings:
     def headline(self) -> str:
         """Of the whole suite."""
         if len(self.analyses) > 1:
-            return suite_headline([one.main for one in self.analyses])
+            return suite_headline([one.main for one in self.analyses if len(one.panel.groups) > 1])
         return self.analyses[0].headline
 
 

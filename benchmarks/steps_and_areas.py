@@ -19,12 +19,16 @@ Points = Sequence[tuple[float, Group]]
 """Where on the horizontal axis, and what stands there."""
 
 
+Dashes = str | tuple[int, tuple[int, ...]]
+"""As Matplotlib's `linestyle`."""
+
+
 class Stroke(NamedTuple):
     """How a line looks."""
 
     method: str
     """Whose colour it has."""
-    dashes: str
+    dashes: Dashes
 
     @property
     def color(self) -> str:
@@ -64,7 +68,7 @@ def draw_steps(axes: Axes, points: Points, threshold: float, stroke: Stroke) -> 
             linewidths=0.9, zorder=3, gid=stroke.gid,
         )  # fmt: skip
     where = [x for x, _ in points]
-    axes.plot(where, medians, stroke.dashes, color=stroke.color, linewidth=1.6, gid=stroke.gid)
+    axes.plot(where, medians, linestyle=stroke.dashes, color=stroke.color, linewidth=1.6, gid=stroke.gid)
 
 
 def draw_areas(axes: Axes, points: Points, stroke: Stroke, rng: np.random.Generator) -> None:
@@ -72,8 +76,9 @@ def draw_areas(axes: Axes, points: Points, stroke: Stroke, rng: np.random.Genera
     found = [estimate(group.areas, interquartile_mean, rng) for _, group in points]
     ends = np.array([[one.value - one.low, one.high - one.value] for one in found]).T
     axes.errorbar(
-        [x for x, _ in points], [one.value for one in found], np.nan_to_num(ends), fmt=f"o{stroke.dashes}",
-        color=stroke.color, markersize=4.5, linewidth=1.6, elinewidth=1, capsize=2, gid=stroke.gid,
+        [x for x, _ in points], [one.value for one in found], np.nan_to_num(ends), fmt="o",
+        linestyle=stroke.dashes, color=stroke.color, markersize=4.5, linewidth=1.6, elinewidth=1, capsize=2,
+        gid=stroke.gid,
     )  # fmt: skip
 
 

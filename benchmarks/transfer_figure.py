@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .axes import CHARACTERS, STYLES, from_the_top
+from .axes import CHARACTERS, from_the_top
 from .groups import Group, Panel
 from .protocol import strongest_baseline
-from .steps_and_areas import Stroke, draw_areas, draw_baseline, draw_steps, two_axes
+from .steps_and_areas import Dashes, Stroke, draw_areas, draw_baseline, draw_steps, two_axes
 from .transfer import Line, lines_of
 
 LOOKS = {
@@ -23,7 +24,11 @@ LOOKS = {
     "in turn": ("supervised-frozen", "--"),
     "tier": ("gqn-tier2", "-"),
 }
-"""Way -> method whose colour it has, and its line, which is dotted where there are several."""
+"""Way -> method whose colour it has, and its line."""
+NOTED: tuple[Dashes, ...] = (":", (0, (5, 1, 1, 1)), (0, (1, 3)), (0, (2, 1)))
+"""Lines of a way's others."""
+PIECE = 4
+"""Characters that the piece of its line takes from a name."""
 BESIDE = 0.06
 """Source tasks by which ways stand apart, so that none hides another."""
 
@@ -35,30 +40,41 @@ def transfer_figure(panel: Panel, rng: np.random.Generator) -> Figure | None:
         return None
     budget = max(group.budget for line in lines for _, group in line.points)
     figure, steps, areas = two_axes(panel.title, "tasks learned before", budget)
-    for place, line in enumerate(lines):
+    strokes = _strokes(lines)
+    for place, (line, stroke) in enumerate(zip(lines, strokes, strict=True)):
         shift = BESIDE * (place - (len(lines) - 1) / 2)
         points = [(count + shift, group) for count, group in line.points]
-        draw_steps(steps, points, panel.threshold, _stroke(line))
-        draw_areas(areas, points, _stroke(line), rng)
+        draw_steps(steps, points, panel.threshold, stroke)
+        draw_areas(areas, points, stroke, rng)
     for axes in (steps, areas):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     baseline = strongest_baseline(panel)
     if baseline is not None:
         draw_baseline(areas, baseline)
-    _name_lines(areas, lines, baseline)
+    _name_lines(areas, lines, strokes, baseline)
     return figure
 
 
-def _stroke(line: Line) -> Stroke:
-    method, dashes = LOOKS[line.way]
-    return Stroke(method, ":" if line.note else dashes)
+def _strokes(lines: Sequence[Line]) -> list[Stroke]:
+    """No two alike."""
+    noted, strokes = Counter[str](), []
+    for line in lines:
+        method, dashes = LOOKS[line.way]
+        if line.note:
+            dashes = NOTED[noted[line.way] % len(NOTED)]
+            noted[line.way] += 1
+        strokes.append(Stroke(method, dashes))
+    return strokes
 
 
-def _name_lines(axes: Axes, lines: Sequence[Line], baseline: Group | None) -> None:
-    """Names right of the axes, from the top."""
-    names = [(line.name, _stroke(line).color) for line in lines]
+def _name_lines(axes: Axes, lines: Sequence[Line], strokes: Sequence[Stroke], baseline: Group | None) -> None:
+    """Names right of the axes, from the top, each beside a piece of its line."""
+    named = [(line.name, stroke) for line, stroke in zip(lines, strokes, strict=True)]
     if baseline is not None:
-        names.append((baseline.label, STYLES[baseline.method].color))
-    texts = [textwrap.fill(name, CHARACTERS) for name, _ in names]
-    for text, (_, color), height in zip(texts, names, from_the_top(texts), strict=True):
-        axes.text(1.04, height, text, transform=axes.transAxes, fontsize=9.3, color=color, va="center")
+        named.append((baseline.label, Stroke(baseline.method, "-")))
+    texts = [textwrap.fill(name, CHARACTERS - PIECE) for name, _ in named]
+    for text, (_, stroke), height in zip(texts, named, from_the_top(texts), strict=True):
+        look = {"transform": axes.transAxes, "color": stroke.color}
+        piece = axes.plot((1.03, 1.11), (height, height), linestyle=stroke.dashes, linewidth=1.6, **look)
+        piece[0].set_clip_on(False)
+        axes.text(1.13, height, text, fontsize=9.3, va="center", **look)

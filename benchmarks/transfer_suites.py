@@ -81,7 +81,7 @@ def transfer(
 
 
 def shared(suites: Mapping[str, Suite], name: str) -> dict[str, Suite]:
-    """The suites; cells that several of them have are cells of suite `name`, so that a folder has them once."""
+    """The suites; cells that several of them have belong to suite `name`, so that a folder has them once."""
 
     def common(cell: Cell) -> Cell:
         return cell._replace(suite=name)

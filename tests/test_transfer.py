@@ -15,6 +15,7 @@ from gqn_transfer.benchmarks.contrasts import CONTRASTS, contrasts_of
 from gqn_transfer.benchmarks.convergence import likeness_rows
 from gqn_transfer.benchmarks.curves import CurveRow, append_row
 from gqn_transfer.benchmarks.encoder_records import EncoderRecord, read_encoders
+from gqn_transfer.benchmarks.findings import findings_of
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
 from gqn_transfer.benchmarks.headlines import suite_headline
@@ -135,6 +136,23 @@ def test_the_figure_shows_every_seed_and_what_is_censored(tmp_path: Path) -> Non
     assert (page.parent / "point-v0-fixed-ppo-transfer.svg").exists()
 
 
+@pytest.mark.parametrize("name", ["tasks-small", "tiers-small"])
+def test_no_two_lines_of_the_figure_look_alike_and_each_stands_beside_its_name(
+    name: str, tmp_path: Path
+) -> None:
+    point, _ = suite(tmp_path, name)
+    figure = transfer_figure(point, np.random.default_rng(0))
+    assert figure is not None
+    names = [line.name for line in lines_of(point)]
+    right = figure.axes[1]
+    pieces = [line for line in right.lines if not line.get_clip_on()]
+    heights = {text.get_text().replace("\n", " "): text.get_position()[1] for text in right.texts}
+    assert len(pieces) == len(names) + 1, "and one of raw pixels"
+    for name, piece in zip(names, pieces, strict=False):
+        assert heights[name] == piece.get_ydata()[0]
+    assert len({(str(piece.get_color()), str(piece._dash_pattern)) for piece in pieces}) == len(pieces)
+
+
 def test_without_source_stages_there_is_no_figure(tmp_path: Path) -> None:
     point, _ = suite(tmp_path, "tasks-small")
     groups = tuple(group for group in point.groups if "{seed}" not in group.cell.encoder)
@@ -223,6 +241,16 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     page = write_report(tmp_path)
     assert "Source tasks" in page.read_text()
     assert (page.parent / "sources.csv").exists()
+
+
+def test_sources_alone_are_not_waited_for_in_the_headline(tmp_path: Path) -> None:
+    """Nothing stands beside them that they could be compared with."""
+    for name in ("tasks-small", "sources-small"):
+        write_cells(tmp_path, TRANSFER_SUITES[name].cells)
+    found = findings_of(tmp_path)
+    assert len(found.analyses) == 2 + 3
+    assert "not measured" not in found.headline
+    assert found.headline.startswith("Fewer interactions")
 
 
 def test_what_is_forgotten_is_told(tmp_path: Path) -> None:
