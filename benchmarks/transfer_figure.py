@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,10 +60,9 @@ def _strokes(lines: Sequence[Line]) -> list[Stroke]:
     """No two alike."""
     noted, strokes = Counter[str](), []
     for line in lines:
-        method, dashes = LOOKS[line.way]
-        if line.note:
-            dashes = NOTED[noted[line.way] % len(NOTED)]
-            noted[line.way] += 1
+        method, plain = LOOKS[line.way]
+        dashes = NOTED[noted[line.way] % len(NOTED)] if line.note else plain
+        noted[line.way] += bool(line.note)
         strokes.append(Stroke(method, dashes))
     return strokes
 
@@ -74,7 +74,7 @@ def _name_lines(axes: Axes, lines: Sequence[Line], strokes: Sequence[Stroke], ba
         named.append((baseline.label, Stroke(baseline.method, "-")))
     texts = [textwrap.fill(name, CHARACTERS - PIECE) for name, _ in named]
     for text, (_, stroke), height in zip(texts, named, from_the_top(texts), strict=True):
-        look = {"transform": axes.transAxes, "color": stroke.color}
-        piece = axes.plot((1.03, 1.11), (height, height), linestyle=stroke.dashes, linewidth=1.6, **look)
-        piece[0].set_clip_on(False)
-        axes.text(1.13, height, text, fontsize=9.3, va="center", **look)
+        how: dict[str, Any] = {"transform": axes.transAxes, "color": stroke.color}
+        ends = (1.03, 1.11), (height, height)
+        axes.plot(*ends, linestyle=stroke.dashes, linewidth=1.6, clip_on=False, **how)
+        axes.text(1.13, height, text, fontsize=9.3, va="center", **how)
