@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gqn_transfer.encoder import SHIPPED, available_encoders
-from gqn_transfer.files import write_bytes, write_text
+from gqn_transfer.files import read_json, write_bytes, write_text
 from gqn_transfer.training_log import PRINTED
 
 from .across import Together
+from .cell_files import CONFIG
 from .contrasts import contrast_rows
 from .encoder_records import EncoderRecord, read_encoder, read_encoders
 from .findings import SEED, Findings, findings_of
@@ -74,8 +75,9 @@ def thousands(text: str) -> str:
     return f"{int(text):,}" if text.isdigit() else text
 
 
-def provenance(records: list[CellRecord]) -> list[tuple[str, list[str]]]:
-    """Command, versions and machine of all cells: key and its distinct values."""
+def provenance(records: list[CellRecord], folder: Path) -> list[tuple[str, list[str]]]:
+    """Command, versions and machine of all cells, and versions of the source stages that they stand on: key
+    and its distinct values."""
     values: dict[str, Counter[str]] = {}
     for record in records:
         for part in ("command", "versions", "machine"):
@@ -85,6 +87,10 @@ def provenance(records: list[CellRecord]) -> list[tuple[str, list[str]]]:
         if mark:
             key = f"encoder fingerprint, {record.cell.encoder_name or record.cell.method}"
             values.setdefault(key, Counter())[str(mark)] += 1
+    for path in sorted((folder / "encoders").glob(f"*/{CONFIG}")):
+        made = read_json(path)
+        for key, value in _flat("versions", made.get("versions", {}) if "source" in made else {}):
+            values.setdefault(f"{key}, of source stages", Counter())[value] += 1
     return [(key, [value for value, _ in found.most_common()]) for key, found in values.items()]
 
 
@@ -118,7 +124,7 @@ def _page(found: Findings, figures: dict[str, list[Row]]) -> str:
         missing=missing(records, info),
         encoders=[_encoder(encoder) for encoder in _encoders(found.folder, records)],
         films={one.panel.slug: _films(found.folder, one.panel) for one in found.analyses},
-        provenance=provenance(records),
+        provenance=provenance(records, found.folder),
         settings=_settings(found.analyses),
         seed=SEED,
     )

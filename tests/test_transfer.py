@@ -211,7 +211,8 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     for seed, success in ((30, 0.4), (31, 0.6)):
         stage = stages.Sources(SOURCES).stage(seed)
         place = tmp_path / "encoders" / stage.name
-        write_json(place / "config.json", {"source": dataclasses.asdict(stage)})
+        facts = {"versions": {"revision": f"of-seed-{seed}", "torch": "2.13"}}
+        write_json(place / "config.json", {"source": dataclasses.asdict(stage)} | facts)
         for task in SOURCES:
             append_row(place / f"{task}.csv", CurveRow(0, 0.0, 1.0, 0.0, 50, 1.0))
             append_row(place / f"{task}.csv", CurveRow(STEPS, success, 1.0, 0.0, 50, 1.0))
@@ -242,6 +243,7 @@ def test_sources_are_told_beside_what_each_learns_alone(tmp_path: Path) -> None:
     page = write_report(tmp_path)
     assert "Source tasks" in page.read_text()
     assert (page.parent / "sources.csv").exists()
+    assert "2 different values</small>of-seed-30<br>of-seed-31" in page.read_text(), "stages of two revisions"
 
 
 def test_sources_alone_are_not_waited_for_in_the_headline(tmp_path: Path) -> None:
