@@ -15,7 +15,7 @@ from .groups import panels_of
 from .headlines import suite_headline
 from .records import CellRecord, read_suite
 from .sizes import size_rows
-from .sources import read_sources, source_rows, turn_rows
+from .sources import is_of_sources, read_sources, source_rows, turn_rows
 from .summary import Analysis, analyse
 from .texts import Row
 from .transfer_summary import TransferSummary, summarise_transfer
@@ -47,7 +47,7 @@ class Findings:
     def headline(self) -> str:
         """Of the whole suite."""
         if len(self.analyses) > 1:
-            return suite_headline([one.main for one in self.analyses if len(one.panel.groups) > 1])
+            return suite_headline([one.main for one in self.analyses if not is_of_sources(one.panel)])
         return self.analyses[0].headline
 
 

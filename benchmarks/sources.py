@@ -18,6 +18,7 @@ from .source_config import SEED
 from .source_stage import GRADIENTS
 from .texts import Row, number_text
 
+SOURCES_SUITE = "sources-small"
 ALONE = "gqn-finetune"
 """The method of a source task by itself."""
 SOUND = 0.8
@@ -57,6 +58,11 @@ def read_sources(folder: Path) -> list[SourceRun]:
         for path in sorted((folder / "encoders").glob(f"*/{CONFIG}"))
         if (run := _read(path.parent)) is not None
     ]
+
+
+def is_of_sources(panel: Panel) -> bool:
+    """True if it has a task learned by itself alone, which is there to be compared with its stage."""
+    return {record.cell.suite for group in panel.groups for record in group.records} == {SOURCES_SUITE}
 
 
 def source_rows(runs: Sequence[SourceRun], panels: Sequence[Panel]) -> list[Row]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gqn_transfer.checkpoint import tensor_names
+from gqn_transfer.checkpoint import read_record, tensor_names
 from gqn_transfer.encoder import available_encoders, find_checkpoint, load_encoder, load_gqn
 from gqn_transfer.envs.reference import reference_render
 from gqn_transfer.envs.registry import TASKS
@@ -52,6 +52,18 @@ def test_a_card_has_the_tables_of_the_evaluation(name: str, monkeypatch: pytest.
     measured = script.card_tables(script.read_figures(RESULTS / name / "evaluation.csv", name))
     assert measured.count("\n| hand |") == 1
     assert f"\n\n{measured}\n\n" in (find_checkpoint(name) / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_tells_what_its_training_knew_of_pixels(name: str) -> None:
+    config = read_record(find_checkpoint(name))["config"]
+    told = "rendering" in config["decoders"] and len(set(config["label_weights"])) > 1
+    card = (find_checkpoint(name) / "README.md").read_text()
+    assert ("\n| weights by label | " in card) == told
+    if told:
+        _, arm, target, *_ = config["label_weights"]
+        assert f"counts {arm:g} times" in card
+        assert f" {target:g} times," in card
 
 
 def test_they_are_small_enough_for_a_package() -> None:

@@ -65,6 +65,13 @@ def test_bootstrap_covers_the_true_mean_about_as_often_as_it_says() -> None:
     assert 0.89 <= hits / trials <= 0.985
 
 
+@pytest.mark.parametrize(("seeds", "missed"), [(3, 0.26), (5, 0.16)])
+def test_of_few_seeds_it_misses_as_often_as_the_protocol_says(seeds: int, missed: float) -> None:
+    rng = np.random.default_rng(0)
+    found = [paired_difference(*rng.normal(size=(2, seeds)), rng, 500) for _ in range(600)]
+    assert np.mean([not one.low <= 0 <= one.high for one in found]) == pytest.approx(missed, abs=0.05)
+
+
 def test_one_run_and_nan_have_no_interval() -> None:
     assert estimate([0.7], np.mean, generator()) == pytest.approx((0.7, INF - INF, INF - INF), nan_ok=True)
     assert all(math.isnan(end) for end in stratified_bootstrap([0.1, np.nan], np.mean, generator()))
