@@ -11,10 +11,10 @@ from .statistics import Estimate, Ratio, two_digits
 
 LIKE = 0.05
 """Ratios within 5 % of one are "about as many"."""
-CLEAR_PAIRS, LUCKY = 5, {2: 5, 3: 17}
+CLEAR_PAIRS, LUCKY = 5, {2: 5, 3: 17, 4: 30}
 """Seeds from which on an interval above 1 is called clear. The bootstrap of fewer pairs is too narrow: in
-comparisons simulated once (docs/decisions/0015) two equal methods have one in 6 % with three, up to 22 %
-with two, 1 % with five."""
+comparisons simulated once (docs/decisions/0015) two equal methods have one in about 3 % with four, 6 % with
+three, up to 22 % with two, 1 % with five."""
 
 
 def panel_headline(panel: Panel, comparison: Comparison | None) -> str:
@@ -24,24 +24,26 @@ def panel_headline(panel: Panel, comparison: Comparison | None) -> str:
     method, baseline = comparison.method.label, comparison.baseline.label
     where = f"{_percent(panel.threshold)} success on {panel.title}"
     sentence = _claim(comparison, method, baseline, where) + _notes(comparison)
-    waiting = [g.label for g in panel.groups if g.method in RAW_PIXELS and not g.finished]
-    return f"{sentence}{'; no finished seed yet of ' if waiting else ''}{', '.join(waiting)}."
+    seeds = len(comparison.baseline.finished)
+    waiting = [g.label for g in panel.groups if g.method in RAW_PIXELS and len(g.finished) < seeds]
+    return f"{sentence}{'; without all seeds yet: ' if waiting else ''}{', '.join(waiting)}."
 
 
 def suite_headline(comparisons: Sequence[Comparison | None]) -> str:
-    """How many of several panels show a gain whose interval lies wholly above 1."""
-    known = [one for one in comparisons if one is not None]
+    """How many of several panels show a gain whose interval lies wholly above 1; one pair has no interval."""
+    known = [one for one in comparisons if one is not None and one.ratio.pairs > 1]
     if not known:
-        return f"No comparison yet: none of {len(comparisons)} settings has all that it takes."
+        return f"No comparison yet: none of {len(comparisons)} settings has two seeds of all that it takes."
     clear: dict[str, list[bool]] = {}
     for one in known:
         clear.setdefault(one.method.method, []).append(one.ratio.low > 1)
     counts = [f"{method} in {sum(each)} of {len(each)}" for method, each in clear.items()]
     waiting = len(comparisons) - len(known)
     note = f" ({waiting} not measured yet)" if waiting else ""
-    few = min(one.ratio.pairs for one in known)
+    gains = [one for one in known if one.ratio.low > 1]
+    few = min(one.ratio.pairs for one in gains or known)
     how = "Clearly fewer" if few >= CLEAR_PAIRS else "Fewer"
-    doubt = _doubt(few) if any(any(each) for each in clear.values()) else ""
+    doubt = _doubt(few) if gains else ""
     return f"{how} interactions than {_baselines(known)}: {', '.join(counts)} settings{note}{doubt}."
 
 
@@ -49,10 +51,7 @@ def _doubt(pairs: int) -> str:
     """What intervals from so few pairs of seeds are worth."""
     if pairs >= CLEAR_PAIRS:
         return ""
-    seeds = f"{pairs} seed{'s' * (pairs != 1)}"
-    if pairs not in LUCKY:
-        return f" ({seeds}: too few to tell from chance)"
-    return f" ({seeds}: of two equal methods one in {LUCKY[pairs]} comparisons would say the same)"
+    return f" ({pairs} seeds: of two equal methods one in {LUCKY[pairs]} comparisons would say the same)"
 
 
 def ratio_note(found: Ratio) -> str:
@@ -132,7 +131,7 @@ def _missing(panel: Panel) -> str:
 def _baselines(known: Sequence[Comparison]) -> str:
     names = ", ".join(dict.fromkeys(one.baseline.label for one in known))
     if all(one.baseline.method in RAW_PIXELS for one in known):
-        return f"the strongest raw-pixel baseline there is ({names})"
+        return f"the strongest raw-pixel baseline here ({names})"
     return f"their controls ({names})"
 
 

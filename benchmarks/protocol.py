@@ -80,8 +80,13 @@ def curve_of(
 
 
 def strongest_baseline(panel: Panel) -> Group | None:
-    """The raw-pixel group with the largest mean area, so that no weak one flatters a method."""
-    return panel.best_of(panel.groups_of(RAW_PIXELS))
+    """The raw-pixel group with the largest mean area, so that no weak one flatters a method.
+
+    Of those that have as many finished seeds as any: one that has just begun does not decide.
+    """
+    found = panel.groups_of(RAW_PIXELS)
+    most = max((len(group.finished) for group in found), default=0)
+    return panel.best_of(group for group in found if len(group.finished) == most)
 
 
 def headliner(panel: Panel) -> Group | None:

@@ -43,8 +43,10 @@ def write_report(folder: Path, target: Path | None = None, found: Findings | Non
     found = found or findings_of(folder)
     target = target or found.folder / "report"
     target.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(SEED)
-    figures = {one.panel.slug: _write_figures(target, one.panel, rng) for one in found.analyses}
+    figures = {
+        one.panel.slug: _write_figures(target, one.panel, np.random.default_rng(SEED))
+        for one in found.analyses
+    }
     figures |= {one.slug: [_write_profile(target, one)] for one in found.together}
     write_tables(target, found.headline, found.analyses, found.together)
     write_transfer_tables(target, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,21 +57,33 @@ def summarise(panel: Panel, group: Group, rng: np.random.Generator) -> Summary:
 
 
 def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
-    """Summaries, comparisons with every baseline, and the headline of one panel."""
+    """Summaries, comparisons with every baseline, and the headline of one panel.
+
+    Each draws from a stream of its own: no interval depends on what else is in the folder.
+    """
+    root = int(rng.integers(2**32))
+
+    def stream(*names: str) -> np.random.Generator:
+        return np.random.default_rng([root, zlib.crc32("/".join((panel.slug, *names)).encode())])
+
     found: dict[tuple[str, str], Comparison] = {}
     lines = lines_of(panel)
     baselines = [*panel.groups_of(BASELINES), *starts_of(lines)]
     for method in [group for group in panel.groups if group.finished]:
         for baseline in baselines:
-            result = None if method is baseline else compare(panel, method, baseline, rng)
+            result = (
+                None
+                if method is baseline
+                else compare(panel, method, baseline, stream(method.label, baseline.label))
+            )
             if result is not None:
                 found[method.label, baseline.label] = result
-    contrasts = contrasts_of(panel, rng)
+    contrasts = contrasts_of(panel, stream("contrasts"))
     first, against = headline_pair(lines) or (headliner(panel), strongest_baseline(panel))
     main = found.get((first.label, against.label)) if first and against else None
     if contrasts:
         main = contrasts[0][1]
-    rows = [_row(panel, group, summarise(panel, group, rng), found) for group in panel.groups]
+    rows = [_row(panel, group, summarise(panel, group, stream(group.label)), found) for group in panel.groups]
     return Analysis(panel, panel_headline(panel, main), main, found, contrasts, rows)
 
 

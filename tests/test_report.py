@@ -355,7 +355,7 @@ def test_the_summary_of_several_settings_counts_by_method(tmp_path: Path) -> Non
         write_cell(tmp_path, "pixels-aug", seed, 500, task="Push")
         write_cell(tmp_path, "gqn-finetune", seed, 500, task="Push")
     text = text_of(write_report(tmp_path))
-    assert "raw-pixel baseline there is (pixels-aug): gqn-finetune in 0 of 1, gqn-frozen in 1 of 1" in text
+    assert "raw-pixel baseline here (pixels-aug): gqn-finetune in 0 of 1, gqn-frozen in 1 of 1" in text
 
 
 def test_ratios_are_numbers_for_other_programs(tmp_path: Path) -> None:
@@ -497,6 +497,17 @@ def test_headline_speaks_of_the_strongest_baseline_and_the_first_method(tmp_path
         write_cell(tmp_path, "gqn-tier2", seed, 0)
         write_cell(tmp_path, "pixels-gqn-arch", seed, 300)
     assert "gqn-frozen needs 2.0x fewer interactions than pixels-gqn-arch" in text_of(write_report(tmp_path))
+
+
+def test_a_baseline_that_has_just_begun_does_not_decide(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    before = text_of(write_report(tmp_path))
+    write_cell(tmp_path, "pixels-gqn-arch", 0, 0)  # it succeeds at once
+    text = text_of(write_report(tmp_path))
+    assert "pixels-gqn-arch" not in before
+    headline = re.search(r"gqn-frozen needs 3.5x fewer interactions than pixels-aug [^;]*?seeds\)", before)
+    assert headline
+    assert f"{headline[0]}; without all seeds yet: pixels-gqn-arch." in text
 
 
 def test_encoders_of_one_method_are_rows_of_their_own(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gqn_transfer.benchmarks.groups import Group, Panel, panels_of
-from gqn_transfer.benchmarks.records import CellRecord, read_suite
-from gqn_transfer.benchmarks.statistics import estimate, interquartile_mean, steps_to_threshold
+from gqn_transfer.benchmarks.findings import findings_of
+from gqn_transfer.benchmarks.groups import Panel, panels_of
+from gqn_transfer.benchmarks.records import read_suite
+from gqn_transfer.benchmarks.statistics import estimate, steps_to_threshold
 from gqn_transfer.benchmarks.suites import SUITES
 from gqn_transfer.encoder import available_encoders
 from gqn_transfer.envs.registry import TASKS
@@ -98,28 +99,29 @@ def test_the_page_tells_what_the_comparison_found(panel: Panel) -> None:
         assert row.groups() == (scores, steps, f"{group.areas.mean():.3f}")
 
 
-def in_words(group: Group, threshold: float | None) -> tuple[str, str, str]:
-    """Final score, steps to the threshold and area, as the tables of READMEs write them."""
-    median = float(np.median(group.times(threshold)))
-    steps = f"{median:,.0f}" if np.isfinite(median) else f"not in {group.budget:,.0f}"
-    return f"{group.final_scores.mean():.3f}", steps, f"{interquartile_mean(group.areas):.3f}"
+def in_words(row: dict[str, str]) -> tuple[str, str, str]:
+    """Final score, steps to the threshold and area of a report's row, as the tables of READMEs write them."""
+    final, area = (
+        f"{float(row[name]):.3f} ({float(row[f'{name}_low']):.3f}–{float(row[f'{name}_high']):.3f})"
+        for name in ("final_score", "area")
+    )
+    median = row["steps_to_threshold_median"]
+    steps = f"{int(median):,}" if median.isdigit() else f"not in {int(row['budget']):,}"
+    return final, steps, area
 
 
 @pytest.mark.parametrize(
-    ("page", "records"),
-    [("README.md", RAW_PIXELS), ("docs/results/README.md", QUICK)],
-    ids=["first", "quick"],
+    ("page", "suite"), [("README.md", "raw-pixels-a"), ("docs/results/README.md", "quick")]
 )
-def test_tables_tell_what_was_found(page: str, records: list[CellRecord]) -> None:
-    panel = next(panel for panel in panels_of(records) if panel.camera == "fixed")
-    for group in panel.groups:
+def test_tables_tell_what_was_found(page: str, suite: str) -> None:
+    analyses = findings_of(ROOT / "docs/results" / suite).analyses
+    analysis = next(one for one in analyses if one.panel.camera == "fixed")
+    for found in analysis.rows:
         row = re.search(
-            rf"^\| `{group.method}`.* \| ([\d.]+) \(.*\) \| (.+) \| ([\d.]+) \(.*\) \|$",
-            (ROOT / page).read_text(),
-            re.M,
+            rf"^\| `{found['method']}`[^|]* \| (.+) \| (.+) \| (.+) \|$", (ROOT / page).read_text(), re.M
         )
-        assert row, f"no row of {group.method} in the table of {page}"
-        assert row.groups() == in_words(group, panel.threshold)
+        assert row, f"no row of {found['method']} in the table of {page}"
+        assert row.groups() == in_words(found)
 
 
 METHODS = read_suite(ROOT / "docs/results/methods")

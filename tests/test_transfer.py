@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from gqn_transfer.benchmarks.findings import findings_of
 from gqn_transfer.benchmarks.grids import grid
 from gqn_transfer.benchmarks.groups import Panel, panels_of
 from gqn_transfer.benchmarks.headlines import suite_headline
+from gqn_transfer.benchmarks.protocol import Comparison
 from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.report import write_report
 from gqn_transfer.benchmarks.size_figure import size_figure
 from gqn_transfer.benchmarks.sizes import size_rows, sized
 from gqn_transfer.benchmarks.sources import read_sources, source_rows, turn_rows
 from gqn_transfer.benchmarks.stages import CORE, SEEDS, SOURCES, STEPS
+from gqn_transfer.benchmarks.statistics import Estimate, Ratio
 from gqn_transfer.benchmarks.summary import analyse
 from gqn_transfer.benchmarks.transfer import WAYS, lines_of
 from gqn_transfer.benchmarks.transfer_figure import transfer_figure
@@ -350,7 +353,6 @@ def test_no_other_pair_makes_the_headline_while_the_first_is_not_finished(tmp_pa
 @pytest.mark.parametrize(
     ("seeds", "says"),
     [
-        (1, "(1 seed: too few to tell from chance)"),
         (2, "(2 seeds: of two equal methods one in 5 comparisons would say the same)"),
         (3, "(3 seeds: of two equal methods one in 17"),
     ],
@@ -360,6 +362,26 @@ def test_few_seeds_are_doubted_where_something_is_claimed(seeds: int, says: str,
     write_cells(tmp_path / "some", [cell for cell in cells if cell.seed < SEEDS[0] + seeds])
     mains = [analyse(one, np.random.default_rng(0)).main for one in panels_of(read_suite(tmp_path / "some"))]
     assert (says in suite_headline(mains)) == any(one is not None and one.ratio.low > 1 for one in mains)
+
+
+def compared(pairs: int, low: float) -> Comparison:
+    """Of a frozen GQN with raw pixels, on so many pairs of seeds."""
+    method, baseline = (SimpleNamespace(method=name, label=name) for name in ("gqn-frozen", "pixels"))
+    found = Ratio("estimate", 5.0, low, 9.0, pairs)
+    return Comparison(method, baseline, found, found, Estimate(0.5, 0.4, 0.6))  # type: ignore[arg-type]
+
+
+def test_a_pair_alone_neither_counts_nor_casts_doubt_on_other_settings() -> None:
+    one, four, five = compared(1, float("nan")), compared(4, 2.0), compared(5, 2.0)
+    start = "Clearly fewer interactions than the strongest raw-pixel baseline here (pixels): "
+    assert suite_headline([five, one]) == f"{start}gqn-frozen in 1 of 1 settings (1 not measured yet)."
+    assert suite_headline([five, compared(3, 0.5)]) == f"{start}gqn-frozen in 1 of 2 settings."
+    assert "(4 seeds: of two equal methods one in 30 comparisons would say the same)" in suite_headline(
+        [four]
+    )
+    assert (
+        suite_headline([one]) == "No comparison yet: none of 1 settings has two seeds of all that it takes."
+    )
 
 
 def test_a_tiers_headline_is_against_heads_of_its_size(tmp_path: Path) -> None:
