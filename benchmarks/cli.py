@@ -6,9 +6,10 @@ import errno
 import os
 import sys
 
+from gqn_transfer.limits import keep_freed_memory, usable_cores
+
 from . import encoder_commands, suite_commands  # noqa: F401  they register their commands
 from .commands import app
-from .limits import keep_freed_memory, usable_cores
 
 SUMMARY = """Does a scene representation, learned from rendering alone, let robot-arm agents learn from fewer
 interactions than raw pixels? Start with `gqn-bench run quick`, then `gqn-bench report runs/quick`."""

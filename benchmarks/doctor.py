@@ -10,9 +10,9 @@ from rich.table import Table
 
 import gqn_transfer.envs  # noqa: F401  registers the tasks
 from gqn_transfer.envs.rendering import NoOpenGLError, renderer_line
+from gqn_transfer.limits import usable_cores
 from gqn_transfer.precision import choose_device, has_fast_bf16
 
-from .limits import usable_cores
 from .provenance import library_versions, machine
 
 

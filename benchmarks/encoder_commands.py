@@ -88,7 +88,7 @@ def pretrain(
     scenes: Path,
     out: Path,
     preset: str = "cpu-30min",
-    seed: int = 0,
+    seed: int | None = None,
     decoders: tuple[str, ...] = (),
     train: tuple[str, ...] = (),
     start_from: str | None = None,
@@ -105,7 +105,7 @@ def pretrain(
         scenes: Folder that `gqn-bench scenes` wrote.
         out: Folder of the run; the encoder appears in out/encoder.
         preset: What to train and how long: a name from gqn_transfer.presets.PRESETS, or a TOML file.
-        seed: Of weights, batches and latents.
+        seed: Of weights, batches and latents; by default the preset's: 0 unless a file says otherwise.
         decoders: What the codes are trained for instead of the preset's: rendering, state, segmentation.
         train: What gradients reach: encoder, decoder, or single decoders by name; the preset's by default.
         start_from: Checkpoint (name or folder) to take weights from; decoders that it lacks are new.

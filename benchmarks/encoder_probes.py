@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from gqn_transfer.checkpoint import read_record
 from gqn_transfer.compact import Compact
 from gqn_transfer.decoders import StateDecoder
 from gqn_transfer.encoder import encode_scenes, load_encoder
@@ -107,12 +108,15 @@ def nearest_distance(known: torch.Tensor, codes: torch.Tensor) -> float:
 
 @torch.no_grad()
 def regressor_rows(subject: Subject, test: Scenes, count: int) -> list[ProbeRow]:
-    """Errors of a supervised regressor's own output on the same held-out views, beside the probes."""
+    """Errors of a supervised regressor's own output on the same held-out views, of what its scenes had."""
     objective = load_objective(subject.folder)
     head: StateDecoder = objective.heads["state"]  # type: ignore[assignment]
     predicted = []
     for batch in in_batches(test, count):
         views = seen(batch, slice(1), CPU)
         predicted.append(head.predict(objective.model.encode_views(*views)))
-    state = test.all_state()[:count]
-    return errors("regressor", torch.cat(predicted).numpy(), state, test.meta["state_columns"])
+    own, asked = read_record(subject.folder)["scenes"]["state_columns"], test.meta["state_columns"]
+    both = [column for column in asked if column in own]
+    output = torch.cat(predicted).numpy()[:, [own.index(column) for column in both]]
+    state = test.all_state()[:count, [asked.index(column) for column in both]]
+    return errors("regressor", output, state, both)

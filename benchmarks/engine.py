@@ -14,12 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gqn_transfer.limits import usable_cores, usable_memory
+
 from .artefacts import check, made_in
 from .cell_files import cell_folder, failed, finished
 from .cells import Suite
 from .hours import seconds_of
 from .job_queue import PATIENCE, Engine, JobQueue, in_order, time_is_up
-from .limits import usable_cores, usable_memory
 from .processes import ProcessEach
 from .progress import Progress, progress_of
 from .provenance import provenance

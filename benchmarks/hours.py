@@ -7,12 +7,12 @@ from functools import cache
 from types import MappingProxyType
 
 from gqn_transfer.agents.algorithms import ALGORITHMS
+from gqn_transfer.limits import usable_cores
 from gqn_transfer.presets import PRESETS
 
 from .artefacts import SCENES, SourceRecipe, lineage, recipe_of
 from .cells import Cell
 from .doctor import steps_per_second
-from .limits import usable_cores
 
 PACES: Mapping[str, float] = MappingProxyType(
     {

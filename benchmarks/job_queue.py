@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gqn_transfer.limits import usable_cores
+
 from .artefacts import existing, lineage, pretraining_frames, recipe_of
 from .cell_files import cell_folder, finished
 from .cells import Cell
 from .claims import free_if_left
 from .hours import pace_of
-from .limits import usable_cores
 from .run_cell import How, Source
 from .shown import Shown
 from .work import Outcome, failure, give_up, place_of, work_on_encoder

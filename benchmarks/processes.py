@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from .limits import keep_freed_memory, usable_cores
+from gqn_transfer.limits import keep_freed_memory, usable_cores
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["gqn_transfer.agents.build"])  # not mujoco, whose import may open a display

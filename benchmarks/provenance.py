@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 from gqn_transfer.envs.rendering import renderer_line
+from gqn_transfer.limits import usable_cores
 from gqn_transfer.precision import has_fast_bf16
-
-from .limits import usable_cores
 
 LIBRARIES = ("gqn-transfer", "torch", "mujoco", "gymnasium", "stable-baselines3", "numpy", "safetensors")
 

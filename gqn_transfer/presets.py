@@ -230,10 +230,10 @@ def preset_named(name: str) -> PretrainConfig:
 
 
 def adjusted(
-    config: PretrainConfig, seed: int, decoders: Sequence[str] = (), train: Sequence[str] = ()
+    config: PretrainConfig, seed: int | None, decoders: Sequence[str] = (), train: Sequence[str] = ()
 ) -> PretrainConfig:
-    """The run with another seed and, where named, other decoders and parts to train ("a,b" names two)."""
-    changes: dict[str, Any] = {"seed": seed}
+    """The run with, where named, another seed, other decoders and parts to train ("a,b" names two)."""
+    changes: dict[str, Any] = {} if seed is None else {"seed": seed}
     if decoders:
         changes["decoders"] = dict.fromkeys(decoders, 1.0)
     if train:

@@ -191,7 +191,10 @@ def _check_scenes(config: PretrainConfig, scenes: Scenes) -> None:
     wanted = {"image_size": config.model.image_size, "camera_convention": CAMERA_CONVENTION}
     for key, value in wanted.items():
         if facts[key] != value:
-            raise CheckpointError(f"{scenes.folder}: {key} is {facts[key]!r}, the run needs {value!r}")
+            raise CheckpointError(
+                f"{scenes.folder}: {key} is {facts[key]!r}, the run needs {value!r}: make scenes with "
+                "that, or choose another preset"
+            )
     if facts["views"] < config.views_needed:
         raise CheckpointError(
             f"{scenes.folder}: {facts['views']} views a scene, but {config.max_contexts} contexts and "

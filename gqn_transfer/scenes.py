@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .files import read_json, write_json
+from .limits import usable_memory
 
 SCHEMA_VERSION = 1
 FIELDS = {"images": np.uint8, "viewpoints": np.float32, "labels": np.uint8, "state": np.float32}
@@ -61,7 +62,8 @@ class Scenes:
         count = sum(len(shard.images) for shard in shards)
         if count != meta["count"]:
             raise ScenesError(
-                f"{folder}: {count} scenes in its shards but {meta['count']} in meta.json: {REBUILD}"
+                f"{folder}: {count} scenes in its shards but {meta['count']} in meta.json: run the "
+                "command that made them again, which makes what is missing"
             )
         return cls(folder, meta, shards)
 
@@ -90,7 +92,7 @@ class Scenes:
 
         processes: how many do so on this machine, each with a copy of its own.
         """
-        if processes * self.nbytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+        if processes * self.nbytes > usable_memory() / 2:
             return self
         return Scenes(self.folder, self.meta, tuple(Batch(*map(np.array, shard)) for shard in self.shards))
 
@@ -103,7 +105,7 @@ class Scenes:
         return np.concatenate([shard.viewpoints[:, view] for shard in self.shards])
 
 
-REBUILD = "delete that folder and run the same `gqn-bench` command again; finished shards are kept"
+REBUILD = "delete that shard's folder and run the command that made the scenes again; the others are kept"
 
 
 def shard_path(folder: Path, index: int) -> Path:
@@ -150,7 +152,10 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     path = folder / "meta.json"
     if not path.exists():
         state = "is unfinished (no meta.json)" if folder.is_dir() else "does not exist"
-        raise ScenesError(f"{folder} {state}: make it with `gqn-bench scenes --out {folder.parent}`")
+        raise ScenesError(
+            f"{folder} {state}: make it with `gqn-bench scenes --out {folder.parent}`, or go on with the "
+            "command that began it"
+        )
     try:
         meta = read_json(path)
     except ValueError as error:

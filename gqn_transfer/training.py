@@ -113,7 +113,7 @@ class Run:
             raise FloatingPointError(
                 f"the loss is {loss.item()}, its gradient's norm {float(norm)} at step {self.step}; the last "
                 f"good checkpoint is in {self.folder / TRAINING}: the same command goes on from there; if it "
-                "ends here again, lower learning_rate or clip_gradient in a new folder"
+                "ends here again, lower learning_rate, or clip_gradient (0: none is clipped), in a new folder"
             )
         self.optimiser.step()
         if self.average:

@@ -48,17 +48,29 @@ class TrainingLog:
 
     def write(self, row: dict[str, float]) -> None:
         """Append one row to the file and print it."""
-        fresh = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        columns = self._columns(list(row))
         with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if fresh:
-                writer.writeheader()
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writerow({key: _short(value) for key, value in row.items()})
         self._print(row)
         if self.board:
             for name in row.keys() - {"step"}:
                 self.board.add_scalar(name, row[name], int(row["step"]))
+
+    def _columns(self, named: list[str]) -> list[str]:
+        """The file's columns, once it has those of `named` that an earlier version did not write."""
+        rows: list[dict[str, str]] = []
+        known: list[str] = []
+        if self.path.exists():
+            with open(self.path, newline="") as file:
+                reader = csv.DictReader(file)
+                known, rows = list(reader.fieldnames or []), list(reader)
+        columns = known + [name for name in named if name not in known]
+        if columns != known:
+            values = ([row.get(name, "") for name in columns] for row in rows)
+            write_text(self.path, csv_text(columns, values))
+        return columns
 
     def _print(self, row: dict[str, float]) -> None:
         """One line of a table whose header comes with the first row of a call; the rest is in the file."""

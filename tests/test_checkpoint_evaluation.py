@@ -348,6 +348,29 @@ def test_an_encoder_that_shipped_without_the_rest_is_probed_alone(
     assert ("prior_sample_psnr" in figures_of(found, "part")) == drawn
 
 
+def test_a_regressors_own_output_is_told_by_the_names_of_its_columns(
+    runs: dict[str, Path], scenes: tuple[Scenes, Scenes]
+) -> None:
+    """Scenes may hold what its own did not, in another order; of what they have in common it is the same."""
+    held_out = scenes[1]
+    columns = held_out.meta["state_columns"]
+    order = [*range(len(columns))][::-1]
+    asked = [f"object_{axis}" for axis in "xyz"] + [columns[k] for k in order]
+    rng = np.random.default_rng(0)
+    shards = tuple(
+        shard._replace(
+            state=np.concatenate([rng.normal(size=(len(shard.state), 3)), shard.state[:, order]], 1)
+        )
+        for shard in held_out.shards
+    )
+    others = Scenes(held_out.folder, held_out.meta | {"state_columns": asked}, shards)
+    subject = read_subject(runs["regressor"] / "encoder")
+    one, other = (encoder_probes.regressor_rows(subject, each, 16) for each in (held_out, others))
+    assert {row.quantity: row[3:] for row in one} == {
+        row.quantity: pytest.approx(row[3:], rel=1e-4) for row in other
+    }
+
+
 def test_a_regressors_own_output_is_the_same_in_batches(
     runs: dict[str, Path], scenes: tuple[Scenes, Scenes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gqn_transfer.benchmarks import limits
+from gqn_transfer import limits
 
 
 @pytest.fixture

@@ -25,10 +25,11 @@ from gqn_transfer.files import read_json, write_json
 from gqn_transfer.loader import DrawnScenes, Loader, step_rng
 from gqn_transfer.model import GQN
 from gqn_transfer.objectives import Objective
-from gqn_transfer.presets import PRESETS, PretrainConfig, preset_named
+from gqn_transfer.presets import PRESETS, PretrainConfig, adjusted, preset_named
 from gqn_transfer.pretrain import Result, assemble, build, pretrain
 from gqn_transfer.scenes import Batch, Scenes
 from gqn_transfer.training import schedule
+from gqn_transfer.training_log import TrainingLog
 
 Pair = tuple[Scenes, Scenes]
 Make = Callable[..., Scenes]
@@ -358,6 +359,22 @@ def test_a_run_goes_on_that_was_begun_before_an_option_existed(
     write_json(tmp_path / "other/training/checkpoint.json", record)
     with pytest.raises(CheckpointError, match="another configuration"):
         run(dataclasses.replace(tiny, self_contexts=0.5), scenes, tmp_path / "other")
+
+
+def test_a_seed_is_the_presets_unless_another_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('preset = "tiny"\nseed = 7\n')
+    mine = preset_named(str(tmp_path / "mine.toml"))
+    assert [adjusted(mine, seed).seed for seed in (None, 0, 3)] == [7, 0, 3]
+
+
+def test_a_log_goes_on_that_was_begun_without_a_column(tmp_path: Path) -> None:
+    path = tmp_path / "training.csv"
+    TrainingLog(path).write({"step": 1, "loss": 0.5})
+    log = TrainingLog(path)
+    log.write({"step": 2, "fingers": 0.25, "loss": 0.125})
+    assert path.read_text() == "step,loss,fingers\n1,0.5,\n2,0.125,0.25\n"
+    log.drop_rows_after(1)
+    assert path.read_text() == "step,loss,fingers\n1,0.5,\n"
 
 
 def test_other_scenes_are_refused(

@@ -74,12 +74,10 @@ def test_in_memory_holds_the_same(scenes: Pair) -> None:
 
 
 def test_scenes_that_do_not_fit_in_memory_stay_on_disk(scenes: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    """Of a container or a job, which may have less than the machine."""
+    monkeypatch.setattr("gqn_transfer.scenes.usable_memory", lambda: 100)
     assert scenes[0].in_memory() is scenes[0]
-    page = 2**12
-    monkeypatch.setattr(
-        os, "sysconf", lambda name: page if name == "SC_PAGE_SIZE" else 3 * scenes[0].nbytes // page
-    )
+    monkeypatch.setattr("gqn_transfer.scenes.usable_memory", lambda: 3 * scenes[0].nbytes)
     assert scenes[0].in_memory() is not scenes[0]
     assert scenes[0].in_memory(processes=2) is scenes[0]
 
@@ -123,13 +121,15 @@ def test_truncated_array(copy: Path, name: str, cut: float) -> None:
 
 def test_missing_array(copy: Path) -> None:
     (shard_path(copy, 0) / "labels.npy").unlink()
-    with pytest.raises(ScenesError, match=r"labels\.npy is missing or truncated .*: delete that folder"):
+    with pytest.raises(
+        ScenesError, match=r"labels\.npy is missing or truncated .*: delete that shard's folder"
+    ):
         Scenes.open(copy)
 
 
 def test_missing_shard(copy: Path) -> None:
     shutil.rmtree(shard_path(copy, 1))
-    with pytest.raises(ScenesError, match=r"40 scenes in its shards but 64 in meta\.json: delete"):
+    with pytest.raises(ScenesError, match=r"40 scenes in its shards but 64 in meta\.json: run the command"):
         Scenes.open(copy)
 
 
@@ -157,7 +157,7 @@ def test_pickled_array_is_not_unpickled(copy: Path) -> None:
 def test_array_that_does_not_fit(copy: Path, name: str, change: Callable, message: str) -> None:
     path = shard_path(copy, 0) / f"{name}.npy"
     np.save(path, change(np.load(path)))
-    with pytest.raises(ScenesError, match=message + r".*: delete that folder and run the same"):
+    with pytest.raises(ScenesError, match=message + r".*: (delete that shard's folder and )?run the command"):
         Scenes.open(copy)
 
 
