@@ -191,3 +191,19 @@ def short_probes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gqn_transfer.probes.fit_mlp.__defaults__", (None, 30))
         yield
+
+
+def projected(viewpoints: np.ndarray, points: np.ndarray, image_size: int) -> np.ndarray:
+    """Column and row in pixels (N, 2) of points (N, 3), each in its own view (N, 7)."""
+    position, (cos_yaw, sin_yaw, cos_pitch, sin_pitch) = viewpoints[:, :3], viewpoints[:, 3:].T
+    forward = np.stack([cos_pitch * cos_yaw, cos_pitch * sin_yaw, sin_pitch], axis=1)
+    right = np.stack([sin_yaw, -cos_yaw, 0 * cos_yaw], axis=1)
+    down = -np.cross(right, forward)
+    depth, across, below = (((points - position) * axis).sum(axis=1) for axis in (forward, right, down))
+    return image_size / 2 * (1 + np.stack([across, below], axis=1) / depth[:, None] / np.tan(np.pi / 8))
+
+
+@pytest.fixture(scope="session")
+def project() -> Callable[[np.ndarray, np.ndarray, int], np.ndarray]:
+    """(viewpoints (N, 7), points (N, 3), image_size) -> column and row (N, 2)."""
+    return projected

@@ -343,3 +343,74 @@ def test_labels_weigh_the_segmentation(tiny: PretrainConfig, scene_arrays: Calla
         objective = Objective(model, {"segmentation": decoder})
         losses.append(float(objective(batch, PLAN, np.random.default_rng(0))[0].detach()))
     assert losses[0] != losses[1]
+
+
+def far_posterior(config: Any) -> GQN:
+    """A GQN whose posterior is far from its prior."""
+    model = GQN(config)
+    with torch.no_grad():
+        for name, weight in model.generator.named_parameters():
+            if "posterior.bias" in name:
+                weight += 1.0
+    return model
+
+
+def question_of(batch: Batch, size: int = 12) -> Question:
+    """Codes at random, and the first view of each scene."""
+    images, viewpoints, labels, state = (torch.from_numpy(field) for field in batch)
+    r = torch.randn(len(images), size, generator=torch.Generator().manual_seed(0))
+    return Question(r, viewpoints[:, 0], images[:, 0].permute(0, 3, 1, 2), labels[:, :1], state)
+
+
+def test_rendering_is_trained_on_the_bound_with_its_divergence(
+    tiny: PretrainConfig, scene_arrays: Callable[..., Batch]
+) -> None:
+    model, asked = far_posterior(tiny.model), question_of(scene_arrays(4))
+    plan = dataclasses.replace(PLAN, prior_only=False)
+    how = asked.r, asked.viewpoints, asked.images
+    loss, _ = RenderingDecoder(model).loss(asked, plan, torch.Generator().manual_seed(1))
+    bound = model.elbo(*how, plan.sigma, torch.Generator().manual_seed(1))
+    divergence = model.elbo_terms(*how, torch.Generator().manual_seed(1)).kl.sum(0).mean()
+    size = asked.images[0].numel()
+    assert float(divergence.detach()) / size > 0.01, "else nothing is shown"
+    assert float(loss.detach()) * size == pytest.approx(-float(bound.mean().detach()), rel=1e-5)
+
+
+def test_the_balance_shares_the_divergences_gradient(
+    tiny: PretrainConfig, scene_arrays: Callable[..., Batch]
+) -> None:
+    model, asked, gradients = far_posterior(tiny.model), question_of(scene_arrays(4)), {}
+    for balance in (0.5, 0.9):
+        decoder = RenderingDecoder(model, kl_balance=balance)
+        plan = dataclasses.replace(PLAN, prior_only=False)
+        loss, _ = decoder.loss(asked, plan, torch.Generator().manual_seed(1))
+        prior = model.generator.cores[0].latent.weight
+        gradients[balance] = torch.autograd.grad(loss, prior)[0]
+    assert not torch.allclose(gradients[0.5], gradients[0.9], rtol=1e-2)
+
+
+class Seen(torch.nn.Module):
+    """A decoder that keeps what it was asked."""
+
+    needs_query = True
+
+    def loss(self, question: Question, schedule: Schedule, noise: Noise) -> tuple[torch.Tensor, Report]:
+        self.question = question
+        return question.r.sum(), lambda: {}
+
+
+def test_labels_are_those_of_the_view_that_is_asked_about(
+    tiny: PretrainConfig, scene_arrays: Callable[..., Batch]
+) -> None:
+    batch = scene_arrays(4)
+    batch = batch._replace(labels=np.zeros_like(batch.labels) + np.arange(4, dtype=np.uint8)[:, None, None])
+    spy = Seen()
+    objective = Objective(GQN(tiny.model), {"spy": spy})
+    asked_about = set()
+    for seed in range(8):
+        objective(batch, PLAN, np.random.default_rng(seed))
+        for scene, (image, labels) in enumerate(zip(spy.question.images, spy.question.labels, strict=True)):
+            (view,) = labels.unique().tolist()
+            asked_about.add(view)
+            np.testing.assert_array_equal(image.permute(1, 2, 0), batch.images[scene, view])
+    assert len(asked_about) > 1

@@ -166,18 +166,20 @@ def test_every_layer_and_the_canvas_reach_the_image() -> None:
         assert gradient.abs().max() > 1e-6
 
 
-def test_the_canvas_accumulates_and_the_posterior_sees_it() -> None:
+def test_the_canvas_accumulates_and_the_posterior_sees_all_states() -> None:
     core = cores(build())[0]
     source = seeded(0)
     condition, query, *rest = (torch.randn(2, 8, 4, 4, generator=source) for _ in range(7))
     state, static, noise = State(*rest), core.static(condition, query), torch.randn(2, 2, 4, 4)
     after, step = core(state, static, noise, first=False)
     torch.testing.assert_close(after.u - state.u, core.canvas(after.h_g))
-    _, other = core(state._replace(u=0 * state.u), static, noise, first=False)
-    assert step.posterior is not None
-    assert other.posterior is not None
-    assert (step.posterior.mean - other.posterior.mean).abs().max() > 1e-3
-    torch.testing.assert_close(step.prior, other.prior)  # the prior does not
+    for name in ("u", "h_e", "h_g"):
+        _, other = core(state._replace(**{name: 0 * getattr(state, name)}), static, noise, first=False)
+        assert step.posterior is not None
+        assert other.posterior is not None
+        assert (step.posterior.mean - other.posterior.mean).abs().max() > 1e-3, name
+        if name != "h_g":
+            torch.testing.assert_close(step.prior, other.prior)  # the prior sees neither
 
 
 def test_same_seed_same_sample() -> None:

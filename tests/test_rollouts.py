@@ -1,13 +1,15 @@
 """Frames of the tasks: what agents meet, with its state, and what an evaluation says of it."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
-from gqn_transfer.benchmarks import task_frames
+from gqn_transfer.benchmarks import encoder_probes, task_frames
 from gqn_transfer.benchmarks.checkpoint_evaluation import EvaluationConfig, evaluate_checkpoints
 from gqn_transfer.benchmarks.encoder_probes import nearest_distance
 from gqn_transfer.benchmarks.evaluation_table import print_evaluation
@@ -17,6 +19,7 @@ from gqn_transfer.envs.rendering import LABEL_TARGET
 from gqn_transfer.envs.rollouts import EVERY, sample_rollouts
 from gqn_transfer.envs.scenes import SceneArrays
 from gqn_transfer.envs.state import SCENE_COLUMNS, THING_COLUMNS
+from gqn_transfer.probes import Coded, ProbeRow, probe
 from gqn_transfer.scenes import Scenes, ScenesError
 
 ALL = (*SCENE_COLUMNS, *THING_COLUMNS)
@@ -62,6 +65,20 @@ def test_cameras_and_columns_are_those_asked_for() -> None:
     assert len(np.unique(arrays.viewpoints[:, 0], axis=0)) == 20
 
 
+@pytest.mark.parametrize("camera", ["fixed", "moving"])
+def test_images_and_labels_are_by_the_camera_that_the_viewpoint_tells(
+    camera: str, project: Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+) -> None:
+    arrays, misses = draw("Reach-v0", 40, camera=camera), []
+    at = project(arrays.viewpoints[:, 0].astype(float), place(arrays, "target").astype(float), 64)
+    for labels, (column, row) in zip(arrays.labels[:, 0], at, strict=True):
+        rows, columns = np.nonzero(labels == LABEL_TARGET)
+        if len(rows) > 4:  # what is seen of it, if the arm is not before it
+            misses.append(np.hypot(rows.mean() + 0.5 - row, columns.mean() + 0.5 - column))
+    assert len(misses) > 20
+    assert np.median(misses) < 1.0, "pixels"
+
+
 def test_looks_are_those_of_the_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ScenesConfig(scenes=20, test_scenes=20, views=1, image_size=16, randomize="full")
     train, _ = make_scenes(config, tmp_path, workers=1)
@@ -98,7 +115,19 @@ def test_an_evaluation_reads_the_tasks_frames(scenes: Path, monkeypatch: pytest.
     monkeypatch.setattr(task_frames, "JUDGED", 40)
     monkeypatch.setattr(task_frames, "OWN", 400)
     config = EvaluationConfig(count=20, samples=1, device="cpu", tasks=("Reach-v0", "Grasp-v0"))
+    fitted = []
+
+    def spy(seen: Coded, judged: Sequence[Coded], *rest: Any) -> list[list[ProbeRow]]:
+        fitted.append(len(seen.codes))
+        known = {row.tobytes() for row in seen.state}
+        assert not any(row.tobytes() in known for one in judged for row in one.state), (
+            "judged on what was fitted"
+        )
+        return probe(seen, judged, *rest)
+
+    monkeypatch.setattr(encoder_probes, "probe", spy)
     evaluation = evaluate_checkpoints(["jaco-small-ae"], scenes, config)
+    assert fitted == [400, 400, 180, 180], "each task's own, the scenes', and the scenes' for cameras"
     figures = {(row.figure, row.part): row for row in evaluation.checkpoints["jaco-small-ae"].figures}
     assert 0 < figures["task_mlp_median_error", "hand in Reach-v0"].value < 0.6
     assert figures["task_mlp_median_error", "hand in Grasp-v0"].unit == "m"

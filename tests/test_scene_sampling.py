@@ -71,16 +71,6 @@ def in_wedge(viewpoints: np.ndarray) -> np.ndarray:
     return (yaws(viewpoints) > low + 1e-6) & (yaws(viewpoints) < high - 1e-6)
 
 
-def project(viewpoints: np.ndarray, points: np.ndarray, image_size: int) -> np.ndarray:
-    """Column and row in pixels (N, 2) of points (N, 3), each in its own view (N, 7)."""
-    position, (cos_yaw, sin_yaw, cos_pitch, sin_pitch) = viewpoints[:, :3], viewpoints[:, 3:].T
-    forward = np.stack([cos_pitch * cos_yaw, cos_pitch * sin_yaw, sin_pitch], axis=1)
-    right = np.stack([sin_yaw, -cos_yaw, 0 * cos_yaw], axis=1)
-    down = -np.cross(right, forward)
-    depth, across, below = (((points - position) * axis).sum(axis=1) for axis in (forward, right, down))
-    return image_size / 2 * (1 + np.stack([across, below], axis=1) / depth[:, None] / np.tan(np.pi / 8))
-
-
 # Seeds and shapes.
 
 
@@ -164,7 +154,7 @@ def test_the_hand_axis_points_out_of_the_hand(columns, simulated):
     np.testing.assert_allclose(along, 0.193, atol=1e-3)
 
 
-def test_target_columns_are_where_the_images_show_it(sampled, target):
+def test_target_columns_are_where_the_images_show_it(sampled, target, project):
     """In every view, unless the arm hides part of it."""
     misses = []
     for view in range(VIEWS):
@@ -177,7 +167,7 @@ def test_target_columns_are_where_the_images_show_it(sampled, target):
     assert np.quantile(misses, 0.95) < 1
 
 
-def test_object_columns_are_where_the_images_show_it():
+def test_object_columns_are_where_the_images_show_it(project):
     arrays = draw(1, 60, tasks=("Grasp-v0",))
     where = xyz(dict(zip(scene_columns(("Grasp-v0",)), arrays.state.T, strict=True)), "object")
     expected = project(arrays.viewpoints[:, 0].astype(float), where.astype(float), 64)

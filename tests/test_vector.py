@@ -512,6 +512,10 @@ def test_scene_views_show_every_episode_as_it_is_now(make_many: Any) -> None:
         np.testing.assert_array_equal(found.images[row, column], image)
     assert set(np.unique(found.labels)) <= {0, 1, 2, 3, 4}
     assert (found.labels == 1).any()
+    first = many.scene_views(1, np.random.default_rng(0))  # its first view is by the same camera
+    np.testing.assert_array_equal(first.images[0, 0], found.images[0, 0])
+    np.testing.assert_array_equal(first.labels[0, 0], found.labels[0, 0])
+    assert (found.labels[0, 0] != found.labels[2, 1]).any()
 
 
 def test_the_second_camera_follows_in_the_channels(make_many: Any) -> None:
