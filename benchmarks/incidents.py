@@ -12,11 +12,20 @@ from .groups import Group, Panel, panels_of
 from .records import CellRecord
 from .summary import Analysis, Row
 
+MIXTURES = (
+    ("several precisions", "machine", "bf16"),
+    ("code of several versions", "versions", "sources"),
+)
+"""What cells of one panel should have in common: its name here, and where their configs have it."""
+
 
 def incidents(analyses: list[Analysis]) -> list[Row]:
-    """Every seed that is censored, failed or not finished, with what is known of it."""
-    groups = [(one.panel, group) for one in analyses for group in one.panel.groups]
-    return [found for panel, group in groups for found in _incidents(panel, group)]
+    """Every seed that is censored, failed or not finished, with what is known of it; before them panels whose
+    cells were not all computed alike."""
+    panels = [one.panel for one in analyses]
+    groups = [(panel, group) for panel in panels for group in panel.groups]
+    mixed = [found for panel in panels for found in _mixtures(panel)]
+    return mixed + [found for panel, group in groups for found in _incidents(panel, group)]
 
 
 def missing(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
@@ -47,6 +56,26 @@ def unfinished(records: list[CellRecord], info: dict[str, Any]) -> list[str]:
     parts += [f"{counts['failed']} failed"] * (counts["failed"] > 0)
     parts += [f"{len(lost)} have not been started"] * (len(lost) > 0)
     return [f"This suite is incomplete: {', '.join(parts)}. Every number below may still change."]
+
+
+def _mixtures(panel: Panel) -> Iterator[Row]:
+    for what, part, key in MIXTURES:
+        by_value: dict[str, list[str]] = {}
+        for record in (record for group in panel.groups for record in group.finished):
+            value = record.config.get(part, {}).get(key)
+            if value is not None:
+                by_value.setdefault(str(value), []).append(f"{record.cell.method} {record.cell.seed}")
+        if len(by_value) > 1:
+            fewest = min(by_value.values(), key=len)
+            detail = f"{key} {', '.join(sorted(by_value))}; the fewest: {', '.join(fewest)}"
+            yield {
+                "panel": panel.title,
+                "method": "",
+                "seeds": "",
+                "what": what,
+                "detail": detail,
+                "trace": "",
+            }
 
 
 def _incidents(panel: Panel, group: Group) -> Iterator[Row]:

@@ -55,6 +55,9 @@ def _obstacle(folder: Path, config: dict[str, Any]) -> str:
         return "its folder is another cell's"
     if changed:
         return f"what was kept is of other {', '.join(changed)}"
+    before, now = (one.get("machine", {}).get("bf16") for one in (earlier, config))
+    if before != now:
+        return "what was kept was computed in another precision"
     try:
         known = steps in read_curve(folder / CURVE, allow_torn=True).steps
     except (OSError, RecordError):

@@ -95,6 +95,19 @@ def test_other_sources_start_anew_and_say_so(
     assert figures(tmp_path / "cell") == figures(whole)
 
 
+def test_in_another_precision_it_starts_anew_and_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As on another machine, to which the folder was copied."""
+    run_killed(tmp_path / "cell", 500)
+    config = read_json(tmp_path / "cell/config.json")
+    write_json(tmp_path / "cell/config.json", config | {"machine": {"bf16": "no"}})
+    elsewhere = VERSIONS | {"machine": {"bf16": "yes"}}
+    run_cell.run_cell(CELL, tmp_path / "cell", None, How(provenance=elsewhere))
+    assert "resumed_at" not in read_json(tmp_path / "cell/config.json")
+    assert "what was kept was computed in another precision" in capfd.readouterr().err
+
+
 def test_a_failure_is_forgotten_when_the_cell_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "cell"
     run_killed(folder, 500)

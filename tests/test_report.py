@@ -26,7 +26,7 @@ from gqn_transfer.benchmarks.protocol import compare
 from gqn_transfer.benchmarks.records import read_suite
 from gqn_transfer.benchmarks.report import print_summary, write_report
 from gqn_transfer.benchmarks.tables import latex
-from gqn_transfer.files import write_json
+from gqn_transfer.files import read_json, write_json
 
 BUDGET, EVERY = 1000, 100
 FAILURE = "Traceback (most recent call last):\n  in train\nRuntimeError: <b>out of memory</b>"
@@ -497,6 +497,19 @@ def test_headline_speaks_of_the_strongest_baseline_and_the_first_method(tmp_path
         write_cell(tmp_path, "gqn-tier2", seed, 0)
         write_cell(tmp_path, "pixels-gqn-arch", seed, 300)
     assert "gqn-frozen needs 2.0x fewer interactions than pixels-gqn-arch" in text_of(write_report(tmp_path))
+
+
+def test_cells_that_were_not_computed_alike_are_told(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    assert "several precisions" not in text_of(write_report(tmp_path))
+    for path in tmp_path.glob("cells/*/config.json"):
+        config = read_json(path)
+        fast = "no" if config["cell"]["method"] == "pixels" and config["cell"]["seed"] == 1 else "yes"
+        write_json(path, config | {"machine": {"bf16": fast}, "versions": {"sources": "abc"}})
+    text = text_of(write_report(tmp_path))
+    assert "several precisions" in text
+    assert "bf16 no, yes; the fewest: pixels 1" in text
+    assert "code of several versions" not in text
 
 
 def test_a_baseline_that_has_just_begun_does_not_decide(tmp_path: Path) -> None:
