@@ -214,16 +214,23 @@ def _check_scenes(config: PretrainConfig, scenes: Scenes) -> None:
 def _data(train: Scenes, source: Source | None) -> dict[str, Any]:
     """What a run is trained on, in words that JSON has."""
     kind = "folder" if source is None else type(source).__name__
-    return {"recipe": train.meta["recipe"], "scenes": len(train), "views": train.meta["views"], "from": kind}
+    size = {"scenes": len(train), "views": train.meta["views"]}
+    return {"recipe": train.meta["recipe"], "digest": train.digest, **size, "from": kind}
 
 
 def _refuse_other_scenes(folder: Path, train: Scenes) -> None:
-    """CheckpointError if the encoder in `folder` was trained on scenes of another recipe."""
-    known = read_record(folder)["scenes"]["recipe"]
-    if known != train.meta["recipe"]:
+    """CheckpointError if the encoder in `folder` was trained on other scenes."""
+    known = read_record(folder)["scenes"]
+    if not _are_those(train, known):
         raise CheckpointError(
-            f"{folder} was trained on scenes of {known}, not of {train.meta['recipe']}: choose another folder"
+            f"{folder} was trained on scenes of {known['recipe']}, digest {known.get('digest', 'unknown')}, "
+            f"not of {train.meta['recipe']}, digest {train.digest}: choose another folder"
         )
+
+
+def _are_those(train: Scenes, known: Mapping[str, Any]) -> bool:
+    """True if a checkpoint's record, which in earlier versions had no digest, is of these scenes."""
+    return (known["recipe"], known.get("digest", train.digest)) == (train.meta["recipe"], train.digest)
 
 
 def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:
@@ -239,8 +246,8 @@ def _frames(run: Run, train: Scenes, source: Source, start: dict[str, Any] | Non
     frames = source.frames(run.step)
     if start is None:
         return frames
-    known, ours = (start["scenes"]["recipe"], start["frames"]), (train.meta["recipe"], frames)
-    if known == ours and isinstance(source, DrawnScenes):
+    alike = _are_those(train, start["scenes"]) and start["frames"] == frames
+    if alike and isinstance(source, DrawnScenes):
         return frames  # both runs drew from the same folder
     return frames + int(start["frames"])
 
@@ -251,7 +258,8 @@ def _save_encoder(run: Run, train: Scenes, frames: int, provenance: Mapping[str,
         "steps": run.step,
         "seconds": round(run.seconds, 1),
         "frames": frames,
-        "scenes": {key: train.meta[key] for key in ("recipe", "renderer", "versions", "state_columns")},
+        "scenes": {"digest": train.digest}
+        | {key: train.meta[key] for key in ("recipe", "renderer", "versions", "state_columns")},
         "provenance": dict(provenance),
     }
     copy_reference(train.folder, run.folder / ENCODER)

@@ -6,6 +6,7 @@ all (it is written under another name and renamed); `meta.json` appears when the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -95,6 +96,16 @@ class Scenes:
         if processes * self.nbytes > usable_memory() / 2:
             return self
         return Scenes(self.folder, self.meta, tuple(Batch(*map(np.array, shard)) for shard in self.shards))
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of the first shard's cameras and states, or of scenes without states of some images.
+
+        The same wherever a recipe is rendered, though renderers differ by a level here and there.
+        """
+        first = self.shards[0]
+        shown = first.state if first.state.size else first.images[:8]
+        return hashlib.sha256(first.viewpoints.tobytes() + shown.tobytes()).hexdigest()[:16]
 
     def all_state(self) -> np.ndarray:
         """float32 (N, S): the state of every scene."""

@@ -166,9 +166,10 @@ class Run:
             return
         refuse_other_config(folder, self.config)
         record, tensors = read_record(folder), load_tensors(folder)
-        if record.get("data", self.data) != self.data:
+        known = record.get("data", {})  # of an earlier version it may say less
+        if any(self.data.get(key) != value for key, value in known.items()):
             raise CheckpointError(
-                f"{self.folder} has been trained on {record['data']}, not on {self.data}: give it the same "
+                f"{self.folder} has been trained on {known}, not on {self.data}: give it the same "
                 "scenes, or choose another folder"
             )
         self.step, self.seconds = record["step"], record["seconds"]

@@ -387,6 +387,16 @@ def test_other_scenes_are_refused(
     run(tiny, scenes, tmp_path / "run", max_seconds=0)
     with pytest.raises(CheckpointError, match=r"has been trained on .*'from': 'folder'.*, not on .*77"):
         run(tiny, others, tmp_path / "run")
+    twins = make_scenes_folder(tmp_path / "twins", (40, 24), seed=5), scenes[1]
+    assert twins[0].meta["recipe"] == scenes[0].meta["recipe"]
+    with pytest.raises(CheckpointError, match=r"was trained on scenes of .*digest \w{16}, not of .*digest"):
+        run(dataclasses.replace(tiny, steps=5), twins, trained_run)
+    with pytest.raises(CheckpointError, match="has been trained on .*'digest'"):
+        run(tiny, twins, tmp_path / "run")
+    record = read_json(tmp_path / "run/training/checkpoint.json")
+    del record["data"]["digest"]
+    write_json(tmp_path / "run/training/checkpoint.json", record)  # as an earlier version wrote it
+    run(tiny, scenes, tmp_path / "run", max_seconds=0)
     endless = FreshOf(scenes[0], tiny.batch, tiny.seed)
     with pytest.raises(CheckpointError, match=r"not on .*'from': 'FreshOf'"):
         run(tiny, scenes, tmp_path / "run", source=endless)

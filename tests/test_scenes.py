@@ -73,6 +73,24 @@ def test_in_memory_holds_the_same(scenes: Pair) -> None:
     assert kept.meta == scenes[0].meta
 
 
+def test_the_digest_is_of_what_scenes_are_not_of_how_they_are_drawn(
+    tmp_path: Path, make_scenes_folder: Callable
+) -> None:
+    one, same, other = (
+        make_scenes_folder(tmp_path / str(k), (9,), seed=seed) for k, seed in enumerate((0, 0, 1))
+    )
+    assert one.digest == same.digest != other.digest
+    (shard,) = same.shards
+    drawn = Scenes(same.folder, same.meta, (shard._replace(images=shard.images ^ 1),))
+    assert drawn.digest == one.digest
+    bare = [
+        shard._replace(state=np.empty((9, 0), np.float32), images=each)
+        for each in (shard.images, shard.images ^ 1)
+    ]
+    found = [Scenes(same.folder, same.meta, (each,)).digest for each in bare]
+    assert found[0] != found[1], "without states some images tell"
+
+
 def test_scenes_that_do_not_fit_in_memory_stay_on_disk(scenes: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a container or a job, which may have less than the machine."""
     monkeypatch.setattr("gqn_transfer.scenes.usable_memory", lambda: 100)
