@@ -1,6 +1,6 @@
 """A Generative Query Network as the eyes of robot-arm agents.
 
-Heavy imports happen on first use, so that `gqn_transfer.envs` never loads torch.
+It imports nothing by itself, so that `gqn_transfer.envs` never loads torch.
 """
 
 __version__ = "0.1.0"

@@ -391,7 +391,7 @@ def test_other_scenes_are_refused(
     assert twins[0].meta["recipe"] == scenes[0].meta["recipe"]
     with pytest.raises(CheckpointError, match=r"was trained on scenes of .*digest \w{16}, not of .*digest"):
         run(dataclasses.replace(tiny, steps=5), twins, trained_run)
-    with pytest.raises(CheckpointError, match="has been trained on .*'digest'"):
+    with pytest.raises(CheckpointError, match=r"has been trained on .*'digest'"):
         run(tiny, twins, tmp_path / "run")
     record = read_json(tmp_path / "run/training/checkpoint.json")
     del record["data"]["digest"]
