@@ -32,9 +32,9 @@ WHERE = {"scene_centre": (0.0, 0.0, 0.1), "scene_radius": 0.6}
 """Metres: the middle of what views tell about, and how far from it, along each axis, things may be."""
 WORLD = """
 <mujoco>
-  <visual><global offwidth="64" offheight="64"/></visual>
+  <visual><global offwidth="64" offheight="64"/><quality offsamples="0"/></visual>
   <worldbody>
-    <light pos="0 0 3"/>
+    <light pos="0 0 3" castshadow="false"/>
     <geom type="plane" size="1 1 0.1" rgba="0.6 0.65 0.7 1"/>
     <camera name="eye" pos="0 -2 1.5" xyaxes="1 0 0 0 0.6 0.8" fovy="45"/>
     <body name="mark" mocap="true"><geom type="cylinder" size="0.15 0.005" rgba="0.8 0.1 0.1 1"/></body>
