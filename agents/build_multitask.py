@@ -216,9 +216,8 @@ def _blank(
         },
     }  # fmt: skip
     return MultiTaskPPO(
-        MultiTaskPolicy, venv, sharing.surgery, sharing.teach, policy_kwargs=policy,
-        seed=own_seed(seed),
-        device=device, **{**settings, "batch_size": batch},
+        MultiTaskPolicy, venv, sharing.surgery, sharing.teach, policy_kwargs=policy, device=device,
+        seed=own_seed(seed), **{**settings, "batch_size": batch},
     )  # fmt: skip
 
 

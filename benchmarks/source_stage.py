@@ -62,7 +62,7 @@ def train_source(
     None if `seconds` were over before its end.
     """
     _check_tasks(config.tasks)
-    begun = {"start": read_record(start)["fingerprint"], "scenes": scenes.meta["recipe"]}
+    begun = {"start": read_record(start)["fingerprint"], "scenes": scenes.identity}
     facts = begun | dict(facts)
     if (folder / AGENT).exists() or (folder / ENCODER).exists():  # else its tables alone, from an archive
         _refuse_another(config, folder, **begun)

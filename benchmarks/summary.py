@@ -71,13 +71,9 @@ def analyse(panel: Panel, rng: np.random.Generator) -> Analysis:
     baselines = [*panel.groups_of(BASELINES), *starts_of(lines)]
     for method in [group for group in panel.groups if group.finished]:
         for baseline in baselines:
-            result = (
-                None
-                if method is baseline
-                else compare(panel, method, baseline, stream(method.label, baseline.label))
-            )
-            if result is not None:
-                found[method.label, baseline.label] = result
+            labels = method.label, baseline.label
+            if method is not baseline and (result := compare(panel, method, baseline, stream(*labels))):
+                found[labels] = result
     contrasts = contrasts_of(panel, stream("contrasts"))
     first, against = headline_pair(lines) or (headliner(panel), strongest_baseline(panel))
     main = found.get((first.label, against.label)) if first and against else None

@@ -214,23 +214,22 @@ def _check_scenes(config: PretrainConfig, scenes: Scenes) -> None:
 def _data(train: Scenes, source: Source | None) -> dict[str, Any]:
     """What a run is trained on, in words that JSON has."""
     kind = "folder" if source is None else type(source).__name__
-    size = {"scenes": len(train), "views": train.meta["views"]}
-    return {"recipe": train.meta["recipe"], "digest": train.digest, **size, "from": kind}
+    return train.identity | {"scenes": len(train), "views": train.meta["views"], "from": kind}
 
 
 def _refuse_other_scenes(folder: Path, train: Scenes) -> None:
     """CheckpointError if the encoder in `folder` was trained on other scenes."""
     known = read_record(folder)["scenes"]
     if not _are_those(train, known):
+        told = {key: known[key] for key in train.identity if key in known}
         raise CheckpointError(
-            f"{folder} was trained on scenes of {known['recipe']}, digest {known.get('digest', 'unknown')}, "
-            f"not of {train.meta['recipe']}, digest {train.digest}: choose another folder"
+            f"{folder} was trained on scenes of {told}, not of {train.identity}: choose another folder"
         )
 
 
 def _are_those(train: Scenes, known: Mapping[str, Any]) -> bool:
     """True if a checkpoint's record, which in earlier versions had no digest, is of these scenes."""
-    return (known["recipe"], known.get("digest", train.digest)) == (train.meta["recipe"], train.digest)
+    return all(known.get(key, value) == value for key, value in train.identity.items())
 
 
 def _check_ranks(config: PretrainConfig, ranks: Ranks) -> None:
@@ -258,8 +257,8 @@ def _save_encoder(run: Run, train: Scenes, frames: int, provenance: Mapping[str,
         "steps": run.step,
         "seconds": round(run.seconds, 1),
         "frames": frames,
-        "scenes": {"digest": train.digest}
-        | {key: train.meta[key] for key in ("recipe", "renderer", "versions", "state_columns")},
+        "scenes": train.identity
+        | {key: train.meta[key] for key in ("renderer", "versions", "state_columns")},
         "provenance": dict(provenance),
     }
     copy_reference(train.folder, run.folder / ENCODER)

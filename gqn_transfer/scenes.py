@@ -101,11 +101,16 @@ class Scenes:
     def digest(self) -> str:
         """16 hex digits of the first shard's cameras and states, or of scenes without states of some images.
 
-        The same wherever a recipe is rendered, though renderers differ by a level here and there.
+        Where there are states it says nothing of pixels, by which renderers may differ.
         """
         first = self.shards[0]
         shown = first.state if first.state.size else first.images[:8]
         return hashlib.sha256(first.viewpoints.tobytes() + shown.tobytes()).hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells these scenes from others, in words that JSON has."""
+        return {"recipe": self.meta["recipe"], "digest": self.digest}
 
     def all_state(self) -> np.ndarray:
         """float32 (N, S): the state of every scene."""

@@ -60,17 +60,12 @@ class TrainingLog:
 
     def _columns(self, named: list[str]) -> list[str]:
         """The file's columns, once it has those of `named` that an earlier version did not write."""
-        rows: list[dict[str, str]] = []
-        known: list[str] = []
-        if self.path.exists():
-            with open(self.path, newline="") as file:
-                reader = csv.DictReader(file)
-                known, rows = list(reader.fieldnames or []), list(reader)
-        columns = known + [name for name in named if name not in known]
-        if columns != known:
-            values = ([row.get(name, "") for name in columns] for row in rows)
-            write_text(self.path, csv_text(columns, values))
-        return columns
+        text = self.path.read_text() if self.path.exists() else ""
+        known, *rows = csv.reader(text.splitlines()) if text else [[]]
+        new = [name for name in named if name not in known]
+        if new:
+            write_text(self.path, csv_text(known + new, (row + [""] * len(new) for row in rows)))
+        return known + new
 
     def _print(self, row: dict[str, float]) -> None:
         """One line of a table whose header comes with the first row of a call; the rest is in the file."""

@@ -389,7 +389,9 @@ def test_other_scenes_are_refused(
         run(tiny, others, tmp_path / "run")
     twins = make_scenes_folder(tmp_path / "twins", (40, 24), seed=5), scenes[1]
     assert twins[0].meta["recipe"] == scenes[0].meta["recipe"]
-    with pytest.raises(CheckpointError, match=r"was trained on scenes of .*digest \w{16}, not of .*digest"):
+    with pytest.raises(
+        CheckpointError, match=r"was trained on scenes of .*digest': '\w{16}'}, not of .*digest"
+    ):
         run(dataclasses.replace(tiny, steps=5), twins, trained_run)
     with pytest.raises(CheckpointError, match=r"has been trained on .*'digest'"):
         run(tiny, twins, tmp_path / "run")

@@ -499,6 +499,20 @@ def test_headline_speaks_of_the_strongest_baseline_and_the_first_method(tmp_path
     assert "gqn-frozen needs 2.0x fewer interactions than pixels-gqn-arch" in text_of(write_report(tmp_path))
 
 
+def test_intervals_do_not_depend_on_what_else_has_run(tmp_path: Path) -> None:
+    complete_suite(tmp_path)
+    write_report(tmp_path)
+    before = rows_of(tmp_path)["gqn-frozen"]
+    for seed in range(3):
+        write_cell(tmp_path, "ae-frozen", seed, 300, encoder="ae")
+        write_cell(tmp_path, "pixels", seed, 100, task="Grasp")
+    write_report(tmp_path)
+    after = next(row for row in rows_of(tmp_path).values() if row["method"] == "gqn-frozen")
+    assert {key: after[key] for key in before if not key.startswith("ratio_vs_ae")} == {
+        key: value for key, value in before.items() if not key.startswith("ratio_vs_ae")
+    }
+
+
 def test_cells_that_were_not_computed_alike_are_told(tmp_path: Path) -> None:
     complete_suite(tmp_path)
     assert "several precisions" not in text_of(write_report(tmp_path))
